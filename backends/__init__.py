@@ -1,0 +1,1 @@
+"""Image makers behind one Protocol (``base``), and the pure choice among their offers (``selector``)."""

@@ -1,0 +1,137 @@
+"""What the bot and the worker say to each other: JSON over HTTP, one event a line.
+
+``POST /jobs`` with a ``JobBody`` streams ``JobEvent`` lines; the last is a ``picture`` or an ``error``.
+Closing the
+connection cancels at the next denoising step. ``GET /health`` answers a ``HealthBody``, ``GET /models`` a
+``ModelsBody``. Binary data is base64 in JSON.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from domain.errors import Code, Parameter
+
+PROTOCOL_VERSION = 1
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JobBody(_Body):
+    """One picture to make. ``None`` means the variant's default."""
+
+    job_id: str
+    model: str
+    """Key of the catalogue's model, e.g. ``tiny`` or ``hidream-i1-dev``."""
+    variant: str
+    """The offer's target: ``dev``, ``full``, ``fast`` or ``e1``."""
+    prompt: str
+    negative_prompt: str | None = None
+    width: Annotated[int, Field(ge=16, le=4096)] | None = None
+    height: Annotated[int, Field(ge=16, le=4096)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    steps: Annotated[int, Field(ge=1, le=200)] | None = None
+    guidance: Annotated[float, Field(ge=0, le=50)] | None = None
+    source: str | None = None
+    """Base64 of the input picture's file (edits)."""
+    preview_every: Annotated[int, Field(ge=0)] = 0
+    """Send a preview every so many steps; 0 sends none."""
+
+
+class QueuedEvent(_Body):
+    """Another job is on the GPU; ``ahead`` jobs are before this one."""
+
+    type: Literal["queued"] = "queued"
+    ahead: int
+
+
+class LoadingEvent(_Body):
+    """The model is being loaded."""
+
+    type: Literal["loading"] = "loading"
+    seconds: float
+
+
+class StartedEvent(_Body):
+    """The job has the GPU."""
+
+    type: Literal["started"] = "started"
+
+
+class StepEvent(_Body):
+    """Denoising step ``step`` of ``steps`` is done."""
+
+    type: Literal["step"] = "step"
+    step: int
+    steps: int
+
+
+class PreviewEvent(_Body):
+    """What the picture looks like so far."""
+
+    type: Literal["preview"] = "preview"
+    media_type: str
+    data: str
+    """Base64."""
+
+
+class PictureEvent(_Body):
+    """The picture, as a lossless PNG."""
+
+    type: Literal["picture"] = "picture"
+    width: int
+    height: int
+    seconds: float
+    """From the first denoising step's start to the decoded picture."""
+    data: str
+    """Base64."""
+
+
+class ErrorEvent(_Body):
+    """The job ended without a picture. ``at_fault`` says whose the mend is."""
+
+    type: Literal["error"] = "error"
+    at_fault: Literal["request", "operator", "worker"]
+    code: Code
+    parameters: Mapping[str, Parameter] = {}
+
+
+JobEvent = Annotated[
+    QueuedEvent | LoadingEvent | StartedEvent | StepEvent | PreviewEvent | PictureEvent | ErrorEvent,
+    Field(discriminator="type"),
+]
+JOB_EVENT: TypeAdapter[JobEvent] = TypeAdapter(JobEvent)
+
+
+class HealthBody(_Body):
+    """How the worker is."""
+
+    state: Literal["loading", "ready", "failed"]
+    protocol: int = PROTOCOL_VERSION
+    version: str
+    """The engine's version: with the same one, the same seed gives the same pixels."""
+    slots: int = 1
+    busy: int = 0
+    waiting: int = 0
+    device: str
+    loading_seconds: float | None = None
+    problem: ErrorEvent | None = None
+    """Why loading failed."""
+
+
+class ModelBody(_Body):
+    """A model that this worker serves."""
+
+    key: str
+    kind: Literal["imagine", "edit"]
+    variant: str
+    loaded: bool
+
+
+class ModelsBody(_Body):
+    """All models that this worker serves."""
+
+    models: tuple[ModelBody, ...]

@@ -1,0 +1,1 @@
+"""What the operator sets (settings) and what the world offers (the catalogue of models)."""

@@ -1,0 +1,191 @@
+"""Everything an operator can set: environment variables, ``.env``, or a TOML file named by ``EASEL_CONFIG``.
+
+The environment wins over ``.env``, ``.env`` over the TOML file. Names are the same everywhere. A name that
+begins with ``EASEL_`` and is unknown is an error: a misspelt setting must not be silently ignored.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, HttpUrl, SecretStr, UrlConstraints, ValidationError, field_validator
+from pydantic_core import Url
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from config.catalogue import first_problem
+from domain.errors import Code, OperatorError
+from domain.money import MicroUSD, micro_usd
+
+BACKEND_ORDER = ("worker", "wavespeed")
+"""Every backend that this version speaks to, in the order in which it is tried unless set otherwise."""
+
+WebSocketUrl = Annotated[Url, UrlConstraints(allowed_schemes=["ws", "wss"])]
+
+
+class Settings(BaseSettings):
+    """All settings, validated. Field names are the variables' names in lower case."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True
+    )
+
+    discord_token: SecretStr | None = Field(None, description="The bot's token; `run` needs it.")
+    discord_api_url: HttpUrl = Field(
+        HttpUrl("https://discord.com/api/v10"), description="Base of Discord's REST API."
+    )
+    discord_gateway_url: WebSocketUrl = Field(
+        Url("wss://gateway.discord.gg/"), description="Discord's gateway."
+    )
+    discord_cdn_url: HttpUrl = Field(HttpUrl("https://cdn.discordapp.com"), description="Discord's CDN.")
+
+    easel_data_dir: Path = Field(
+        Path("data"), description="Holds easel.db and pictures/. One bot process a folder."
+    )
+    easel_guilds: Annotated[tuple[int, ...], NoDecode] = Field(
+        (), description="Servers the bot works in, by id, separated by commas. Empty: all of them."
+    )
+    easel_backends: Annotated[tuple[str, ...], NoDecode] = Field(
+        BACKEND_ORDER,
+        description="Backends to use, in order of preference. Those that are not configured are left out.",
+    )
+    easel_imagine_model: str | None = Field(
+        None, description="Model of /imagine when none is named. Default: the first backend's."
+    )
+    easel_edit_model: str | None = Field(
+        None, description="Model of /edit when none is named. Default: the first backend's."
+    )
+    easel_local_model: str | None = Field(
+        None, description="HiDream-I1 on this machine: `tiny` (bundled), a folder or a hub id."
+    )
+    easel_local_edit_model: str | None = Field(
+        None, description="HiDream-E1 on this machine: `tiny` (bundled), a folder or a hub id."
+    )
+    easel_worker_url: HttpUrl | None = Field(
+        None,
+        description="A worker that runs elsewhere. Default: the bot starts its own when a local model is set.",
+    )
+    easel_worker_token: SecretStr | None = Field(
+        None, description="Bearer token that a worker on TCP asks for."
+    )
+    easel_default_daily_images: int = Field(
+        50, ge=0, le=100_000, description="Pictures a member may have a day where no rule says otherwise."
+    )
+    easel_daily_budget_usd: Decimal = Field(
+        Decimal(5),
+        ge=0,
+        le=100_000,
+        description="What all servers together may spend on paid backends a day (UTC).",
+    )
+    easel_max_queued_per_user: int = Field(
+        10, ge=1, le=1000, description="Jobs that one member may have waiting or under way."
+    )
+    easel_max_queued: int = Field(1000, ge=1, le=1_000_000, description="Jobs that may wait in all.")
+    easel_pictures_gb: float = Field(
+        10, gt=0, le=1_000_000, description="Space for pictures; the oldest go when it is full."
+    )
+    easel_pictures_days: int = Field(30, ge=1, le=3650, description="Days that pictures are kept.")
+    easel_grace_seconds: float = Field(
+        20, ge=0, le=3600, description="How long running jobs may go on after SIGTERM."
+    )
+    easel_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severity that is logged."
+    )
+
+    wavespeed_api_key: SecretStr | None = Field(None, description="Key of WaveSpeedAI.")
+    wavespeed_base_url: HttpUrl = Field(HttpUrl("https://api.wavespeed.ai"), description="WaveSpeedAI's API.")
+    wavespeed_slots: int = Field(
+        3, ge=1, le=5000, description="Calls to WaveSpeedAI at a time (its lowest account level allows 3)."
+    )
+
+    @field_validator("easel_guilds", "easel_backends", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator("easel_backends")
+    @classmethod
+    def _known_backends(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in BACKEND_ORDER:
+                raise ValueError(f"no backend is called {name!r}; there are {', '.join(BACKEND_ORDER)}")
+        if len(set(value)) != len(value):
+            raise ValueError("a backend is named twice")
+        return value
+
+    @property
+    def daily_budget(self) -> MicroUSD:
+        """``easel_daily_budget_usd`` in micro-dollars."""
+        return micro_usd(self.easel_daily_budget_usd)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # ``load`` hands everything in, so that what it checks is exactly what is used.
+        return (init_settings,)
+
+
+def load(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
+    """Read the settings.
+
+    ``environment`` defaults to the process's own, ``folder`` (where ``.env`` lies) to the working folder.
+    Raises OperatorError (SETTING_INVALID) that names the setting and what is wrong with it.
+    """
+    given = os.environ if environment is None else environment
+    dotenv = {
+        name: value
+        for name, value in dotenv_values((folder or Path.cwd()) / ".env").items()
+        if value is not None
+    }
+    named_file = given.get("EASEL_CONFIG") or dotenv.get("EASEL_CONFIG")
+    values: dict[str, Any] = _read_toml(Path(named_file)) if named_file else {}
+    for source in (dotenv, given):
+        values |= {name.lower(): value for name, value in source.items() if value != ""}
+    values.pop("easel_config", None)
+    for name in values:
+        if name.startswith("easel_") and name not in Settings.model_fields:
+            raise OperatorError(
+                Code.SETTING_INVALID, setting=name.upper(), problem="there is no such setting"
+            )
+    try:
+        return Settings(**{name: value for name, value in values.items() if name in Settings.model_fields})
+    except ValidationError as error:
+        name = str(error.errors(include_input=False)[0]["loc"][0]).upper()
+        problem = first_problem(error).partition(": ")[2].removeprefix("Value error, ")
+        raise OperatorError(Code.SETTING_INVALID, setting=name, problem=problem) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OperatorError(
+            Code.SETTING_INVALID, setting="EASEL_CONFIG", problem=f"{path} cannot be read"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise OperatorError(
+            Code.SETTING_INVALID, setting="EASEL_CONFIG", problem=f"{path}: {error}"
+        ) from error
+    lowered = {name.lower(): value for name, value in values.items()}
+    for name in lowered:
+        if name not in Settings.model_fields:
+            raise OperatorError(
+                Code.SETTING_INVALID, setting=name.upper(), problem="there is no such setting"
+            )
+    return lowered

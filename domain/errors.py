@@ -1,0 +1,101 @@
+"""One hierarchy of errors.
+
+Errors travel as a code with parameters: they can be stored with a job, sent by a worker and translated. The
+sentences live in ``cogs/ui/texts.py``, which has one for every code.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+Parameter = str | int | float
+
+
+class Code(StrEnum):
+    """Everything that can go wrong, by name."""
+
+    # What the person who asked can mend.
+    PROMPT_EMPTY = "prompt_empty"
+    PROMPT_TOO_LONG = "prompt_too_long"
+    PROMPT_BLOCKED = "prompt_blocked"
+    OPTION_OUT_OF_RANGE = "option_out_of_range"
+    OPTION_NOT_A_STEP = "option_not_a_step"
+    OPTION_NOT_A_CHOICE = "option_not_a_choice"
+    OPTION_MALFORMED = "option_malformed"
+    MODEL_UNKNOWN = "model_unknown"
+    MODEL_WRONG_KIND = "model_wrong_kind"
+    NO_OFFER = "no_offer"
+    QUEUE_FULL_FOR_USER = "queue_full_for_user"
+    QUEUE_FULL = "queue_full"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    PICTURE_TOO_LARGE = "picture_too_large"
+    PICTURE_TOO_MANY_PIXELS = "picture_too_many_pixels"
+    PICTURE_UNREADABLE = "picture_unreadable"
+    PICTURE_GONE = "picture_gone"
+    JOB_UNKNOWN = "job_unknown"
+    JOB_NOT_YOURS = "job_not_yours"
+    JOB_ALREADY_OVER = "job_already_over"
+    JOB_UNDER_WAY_ELSEWHERE = "job_under_way_elsewhere"
+    NOTHING_TO_REROLL = "nothing_to_reroll"
+    NEEDS_MANAGE_SERVER = "needs_manage_server"
+    BUTTON_STALE = "button_stale"
+    RULE_UNKNOWN = "rule_unknown"
+    DUPLICATE = "duplicate"
+    CONTENT_FLAGGED = "content_flagged"
+    CANCELLED = "cancelled"
+
+    # What the operator or a server's admin can mend.
+    BOT_LACKS_PERMISSIONS = "bot_lacks_permissions"
+    GUILD_NOT_ALLOWED = "guild_not_allowed"
+    ONLY_IN_SERVERS = "only_in_servers"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    DISK_FULL = "disk_full"
+    BACKEND_UNREACHABLE = "backend_unreachable"
+    BACKEND_KEY_REFUSED = "backend_key_refused"
+    BACKEND_OUT_OF_CREDIT = "backend_out_of_credit"
+    BACKEND_RATE_LIMITED = "backend_rate_limited"
+    BACKEND_REFUSED = "backend_refused"
+    BACKEND_FAILED = "backend_failed"
+    BACKEND_ANSWER_INVALID = "backend_answer_invalid"
+    MODEL_NOT_FOUND = "model_not_found"
+    MODEL_LOADING_FAILED = "model_loading_failed"
+    OUT_OF_MEMORY = "out_of_memory"
+    SETTING_INVALID = "setting_invalid"
+    DATA_DIR_IN_USE = "data_dir_in_use"
+    DISCORD_REFUSED = "discord_refused"
+
+    # What is our fault, or nobody's.
+    WORKER_DIED = "worker_died"
+    TOO_MANY_STARTS = "too_many_starts"
+    DEADLINE_PASSED = "deadline_passed"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    UNEXPECTED = "unexpected"
+
+
+class EaselError(Exception):
+    """Base of all errors that people may read.
+
+    ``code`` names the sentence, ``parameters`` fill it. Never put a secret or a path outside the data folder
+    into a parameter: it is shown.
+    """
+
+    def __init__(self, code: Code, /, **parameters: Parameter) -> None:
+        super().__init__(code.value, parameters)
+        self.code = code
+        self.parameters: Mapping[str, Parameter] = MappingProxyType(parameters)
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        return f"{self.code.value}({shown})"
+
+
+class UserError(EaselError):
+    """The person who asked can mend it; told to them alone, logged at debug."""
+
+
+class OperatorError(EaselError):
+    """The operator (or a server's admin) can mend it; told plainly, logged as a warning."""
+
+
+class InternalError(EaselError):
+    """Our fault, or nobody's; logged once, with an id where it was unexpected."""

@@ -1,0 +1,30 @@
+"""Money as whole micro-dollars (1 USD = 1,000,000), so that sums are exact."""
+
+from decimal import ROUND_CEILING, Decimal
+from typing import NewType
+
+MicroUSD = NewType("MicroUSD", int)
+
+FREE = MicroUSD(0)
+_MICRO = Decimal(1_000_000)
+
+
+def micro_usd(dollars: Decimal | str | int) -> MicroUSD:
+    """Dollars as micro-dollars, rounded up: a price is never understated.
+
+    Raises ValueError for a negative, infinite or unreadable amount.
+    """
+    try:
+        amount = Decimal(dollars)
+    except ArithmeticError as error:
+        raise ValueError(f"not an amount of money: {dollars!r}") from error
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"not an amount of money: {dollars!r}")
+    return MicroUSD(int((amount * _MICRO).to_integral_value(rounding=ROUND_CEILING)))
+
+
+def format_usd(amount: MicroUSD) -> str:
+    """``$0.012``: at least two decimals, no more than are needed."""
+    text = f"{Decimal(amount) / _MICRO:f}"
+    whole, _, fraction = text.partition(".")
+    return f"${whole}.{fraction.rstrip('0').ljust(2, '0')}"

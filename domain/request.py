@@ -1,0 +1,95 @@
+"""What a person asked for, after parsing and before anything was promised."""
+
+import re
+from enum import StrEnum
+from typing import Annotated, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_PROMPT_CHARACTERS = 2000
+MAX_SEED = 2**31 - 1
+"""The largest seed that every offer takes (the seed documents' smallest documented maximum)."""
+MAX_COUNT = 4
+
+
+class Kind(StrEnum):
+    """The two things that a model can be asked for."""
+
+    IMAGINE = "imagine"
+    EDIT = "edit"
+
+
+class PictureFormat(StrEnum):
+    """File formats that a person may ask for."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    WEBP = "webp"
+
+    @property
+    def extension(self) -> str:
+        """The usual file extension, without a dot."""
+        return "jpg" if self is PictureFormat.JPEG else self.value
+
+    @property
+    def media_type(self) -> str:
+        """The media type for HTTP."""
+        return f"image/{self.value}"
+
+
+class Size(NamedTuple):
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Size":
+        """Read ``1024x768``, ``1024*768`` or ``1024×768``. Raises ValueError for anything else."""
+        match = re.fullmatch(r"\s*(\d{1,5})\s*[x*×X]\s*(\d{1,5})\s*", text, re.ASCII)
+        if match is None:
+            raise ValueError(f"not a size: {text!r}")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+class InputPicture(BaseModel):
+    """A picture that a person sent, checked, cleaned of metadata and kept in the data folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    """File name inside the pictures folder."""
+    width: int
+    height: int
+
+
+class ImageRequest(BaseModel):
+    """One wish for one to four pictures. Everything in it has been checked against the catalogue.
+
+    ``None`` means "the offer's default". ``seed`` is drawn by intake when the person gave none, so that every
+    picture can be made again; picture number i (from 0) has ``seed + i`` modulo ``MAX_SEED + 1``.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    model: str
+    """Key of the catalogue's model."""
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
+    negative_prompt: str | None = None
+    count: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 1
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
+    size: Size | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    format: PictureFormat = PictureFormat.PNG
+    spoiler: bool = False
+    source: InputPicture | None = None
+
+    def seeds(self) -> list[int]:
+        """The seed of each picture. The request's seed must have been drawn."""
+        assert self.seed is not None
+        return [(self.seed + index) % (MAX_SEED + 1) for index in range(self.count)]
