@@ -199,9 +199,7 @@ def _check(option: Option, parameter: Parameter, value: object) -> None:
         case TextParameter():
             text = str(value)
             if parameter.max_length is not None and len(text) > parameter.max_length:
-                raise UserError(
-                    Code.PROMPT_TOO_LONG, option=option.value, limit=parameter.max_length, length=len(text)
-                )
+                raise UserError(Code.PROMPT_TOO_LONG, option=option.value, limit=parameter.max_length, length=len(text))
         case IntegerParameter() | NumberParameter():
             assert isinstance(value, int | float)
             if not parameter.minimum <= value <= parameter.maximum:
@@ -285,9 +283,7 @@ class Catalogue:
             try:
                 models.append(Model.model_validate(tomllib.loads(path.read_text("utf-8"))))
             except (ValidationError, tomllib.TOMLDecodeError) as error:
-                raise OperatorError(
-                    Code.SETTING_INVALID, setting=path.name, problem=first_problem(error)
-                ) from error
+                raise OperatorError(Code.SETTING_INVALID, setting=path.name, problem=first_problem(error)) from error
         return cls(models)
 
     def restricted_to(self, backends: Iterable[str], local_models: Iterable[str]) -> "Catalogue":

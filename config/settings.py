@@ -34,22 +34,14 @@ WebSocketUrl = Annotated[Url, UrlConstraints(allowed_schemes=["ws", "wss"])]
 class Settings(BaseSettings):
     """All settings, validated. Field names are the variables' names in lower case."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True)
 
     discord_token: SecretStr | None = Field(None, description="The bot's token; `run` needs it.")
-    discord_api_url: HttpUrl = Field(
-        HttpUrl("https://discord.com/api/v10"), description="Base of Discord's REST API."
-    )
-    discord_gateway_url: WebSocketUrl = Field(
-        Url("wss://gateway.discord.gg/"), description="Discord's gateway."
-    )
+    discord_api_url: HttpUrl = Field(HttpUrl("https://discord.com/api/v10"), description="Base of Discord's REST API.")
+    discord_gateway_url: WebSocketUrl = Field(Url("wss://gateway.discord.gg/"), description="Discord's gateway.")
     discord_cdn_url: HttpUrl = Field(HttpUrl("https://cdn.discordapp.com"), description="Discord's CDN.")
 
-    easel_data_dir: Path = Field(
-        Path("data"), description="Holds easel.db and pictures/. One bot process a folder."
-    )
+    easel_data_dir: Path = Field(Path("data"), description="Holds easel.db and pictures/. One bot process a folder.")
     easel_guilds: Annotated[tuple[int, ...], NoDecode] = Field(
         (), description="Servers the bot works in, by id, separated by commas. Empty: all of them."
     )
@@ -71,11 +63,9 @@ class Settings(BaseSettings):
     )
     easel_worker_url: HttpUrl | None = Field(
         None,
-        description="A worker that runs elsewhere. Default: the bot starts its own when a local model is set.",
+        description="A worker that runs elsewhere. Without it the bot starts its own for a local model.",
     )
-    easel_worker_token: SecretStr | None = Field(
-        None, description="Bearer token that a worker on TCP asks for."
-    )
+    easel_worker_token: SecretStr | None = Field(None, description="Bearer token that a worker on TCP asks for.")
     easel_default_daily_images: int = Field(
         50, ge=0, le=100_000, description="Pictures a member may have a day where no rule says otherwise."
     )
@@ -93,9 +83,7 @@ class Settings(BaseSettings):
         10, gt=0, le=1_000_000, description="Space for pictures; the oldest go when it is full."
     )
     easel_pictures_days: int = Field(30, ge=1, le=3650, description="Days that pictures are kept.")
-    easel_grace_seconds: float = Field(
-        20, ge=0, le=3600, description="How long running jobs may go on after SIGTERM."
-    )
+    easel_grace_seconds: float = Field(20, ge=0, le=3600, description="How long running jobs may go on after SIGTERM.")
     easel_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severity that is logged."
     )
@@ -109,9 +97,7 @@ class Settings(BaseSettings):
     @field_validator("easel_guilds", "easel_backends", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        )
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("easel_backends")
     @classmethod
@@ -149,9 +135,7 @@ def load(environment: Mapping[str, str] | None = None, folder: Path | None = Non
     """
     given = os.environ if environment is None else environment
     dotenv = {
-        name: value
-        for name, value in dotenv_values((folder or Path.cwd()) / ".env").items()
-        if value is not None
+        name: value for name, value in dotenv_values((folder or Path.cwd()) / ".env").items() if value is not None
     }
     named_file = given.get("EASEL_CONFIG") or dotenv.get("EASEL_CONFIG")
     values: dict[str, Any] = _read_toml(Path(named_file)) if named_file else {}
@@ -160,9 +144,7 @@ def load(environment: Mapping[str, str] | None = None, folder: Path | None = Non
     values.pop("easel_config", None)
     for name in values:
         if name.startswith("easel_") and name not in Settings.model_fields:
-            raise OperatorError(
-                Code.SETTING_INVALID, setting=name.upper(), problem="there is no such setting"
-            )
+            raise OperatorError(Code.SETTING_INVALID, setting=name.upper(), problem="there is no such setting")
     try:
         return Settings(**{name: value for name, value in values.items() if name in Settings.model_fields})
     except ValidationError as error:
@@ -175,17 +157,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise OperatorError(
-            Code.SETTING_INVALID, setting="EASEL_CONFIG", problem=f"{path} cannot be read"
-        ) from error
+        raise OperatorError(Code.SETTING_INVALID, setting="EASEL_CONFIG", problem=f"{path} cannot be read") from error
     except tomllib.TOMLDecodeError as error:
-        raise OperatorError(
-            Code.SETTING_INVALID, setting="EASEL_CONFIG", problem=f"{path}: {error}"
-        ) from error
+        raise OperatorError(Code.SETTING_INVALID, setting="EASEL_CONFIG", problem=f"{path}: {error}") from error
     lowered = {name.lower(): value for name, value in values.items()}
     for name in lowered:
         if name not in Settings.model_fields:
-            raise OperatorError(
-                Code.SETTING_INVALID, setting=name.upper(), problem="there is no such setting"
-            )
+            raise OperatorError(Code.SETTING_INVALID, setting=name.upper(), problem="there is no such setting")
     return lowered

@@ -1,0 +1,1 @@
+"""SQLite's memory of jobs, quotas and guilds. The only room that speaks SQL."""

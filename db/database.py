@@ -1,0 +1,170 @@
+"""One SQLite file: a locked writer, readers of their own, numbered migrations, online backup.
+
+What aiosqlite does not do by itself is done here: two coroutines on one connection share a transaction, and
+a cancelled task leaves it open. So there is one writer behind a lock, every transaction begins IMMEDIATE, and
+its end is shielded from cancellation.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import aiosqlite
+
+SCHEMA_FOLDER = Path(__file__).parent / "schema"
+BUSY_MILLISECONDS = 10_000
+READERS = 2
+
+Transaction = aiosqlite.Connection
+"""A connection inside BEGIN IMMEDIATE … COMMIT. Stores take it as proof that they are inside one."""
+
+
+class SchemaError(Exception):
+    """The file was written by a newer version, or a migration is missing."""
+
+
+class Database:
+    """The open database. Made by ``Database.open``."""
+
+    def __init__(self, path: Path, writer: aiosqlite.Connection, readers: list[aiosqlite.Connection]) -> None:
+        self.path = path
+        self._writer = writer
+        self._writing = asyncio.Lock()
+        self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
+        for reader in readers:
+            self._readers.put_nowait(reader)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path, schema: Path = SCHEMA_FOLDER) -> AsyncIterator["Database"]:
+        """Open (and make, and migrate) the file; closed at the end of the block.
+
+        Raises SchemaError where the file is newer than the schema folder.
+        """
+        async with AsyncExitStack() as stack:
+            writer = await stack.enter_async_context(_connect(path))
+            # FULL: a commit survives a power cut. The ledger is money.
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                await writer.execute(f"PRAGMA {pragma}")
+            await _migrate(writer, schema)
+            readers = []
+            for _ in range(READERS):
+                reader = await stack.enter_async_context(_connect(path))
+                await reader.execute("PRAGMA query_only = ON")
+                readers.append(reader)
+            yield cls(path, writer, readers)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """One write transaction: committed at the end of the block, rolled back on any exception."""
+        # aiosqlite runs what it is given in order on one thread: even where a cancelled task no longer waits for
+        # its commit or rollback, that is done before the next transaction begins.
+        async with self._writing:
+            try:
+                await self._writer.execute("BEGIN IMMEDIATE")
+                yield self._writer
+                await asyncio.shield(self._writer.commit())
+            except BaseException:
+                await asyncio.shield(self._writer.rollback())
+                raise
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[aiosqlite.Connection]:
+        """A connection that can only read; it sees what was committed when each statement began."""
+        reader = await self._readers.get()
+        try:
+            yield reader
+        finally:
+            self._readers.put_nowait(reader)
+
+    async def boot(self, at: int) -> int:
+        """Count this start of the bot: the number fences what an earlier process left behind."""
+        async with self.transaction() as tx:
+            cursor = await tx.execute("INSERT INTO boots (at) VALUES (?) RETURNING number", (at,))
+            row = await cursor.fetchone()
+            assert row is not None
+            return int(row["number"])
+
+    async def plan(self, statement: str) -> list[str]:
+        """The query plan of a statement, for tests of hot queries. Parameters are taken as NULL."""
+        async with self.reading() as reader:
+            count = statement.count("?")
+            rows = await reader.execute_fetchall(f"EXPLAIN QUERY PLAN {statement}", (None,) * count)
+            return [row["detail"] for row in rows]
+
+
+async def backup(source: Path, target: Path) -> None:
+    """Copy the database while it is in use, check the copy, and only then give it its name.
+
+    Raises FileNotFoundError where there is no database, FileExistsError where the target is taken,
+    sqlite3.DatabaseError where the copy is damaged.
+    """
+    partial = _partial(source, target)
+    try:
+        async with _connect(source) as original, _connect(partial) as copy:
+            await original.backup(copy)
+            async with copy.execute("PRAGMA integrity_check") as cursor:
+                row = await cursor.fetchone()
+            if row is None or row[0] != "ok":
+                raise sqlite3.DatabaseError(f"the copy is damaged: {row[0] if row else 'no answer'}")
+        await asyncio.to_thread(partial.rename, target)
+    finally:
+        await asyncio.to_thread(partial.unlink, missing_ok=True)
+
+
+def _partial(source: Path, target: Path) -> Path:
+    if not source.is_file():
+        raise FileNotFoundError(source)
+    if target.exists():
+        raise FileExistsError(target)
+    partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
+    return partial
+
+
+@asynccontextmanager
+async def _connect(path: Path) -> AsyncIterator[aiosqlite.Connection]:
+    async with aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MILLISECONDS / 1000) as connection:
+        connection.row_factory = sqlite3.Row
+        yield connection
+
+
+async def _migrate(writer: aiosqlite.Connection, schema: Path) -> None:
+    migrations = _migrations(schema)
+    async with writer.execute("PRAGMA user_version") as cursor:
+        row = await cursor.fetchone()
+    assert row is not None
+    version = int(row[0])
+    if version > len(migrations):
+        raise SchemaError(f"the database has schema {version}, this version of Easel knows {len(migrations)}")
+    for number, script in enumerate(migrations[version:], start=version + 1):
+        try:
+            await writer.execute("BEGIN IMMEDIATE")
+            for statement in _statements(script):
+                await writer.execute(statement)
+            await writer.execute(f"PRAGMA user_version = {number}")
+            await writer.commit()
+        except BaseException:
+            await asyncio.shield(writer.rollback())
+            raise
+
+
+def _migrations(schema: Path) -> list[str]:
+    scripts = []
+    for number, path in enumerate(sorted(schema.glob("[0-9][0-9][0-9]_*.sql")), start=1):
+        if int(path.name[:3]) != number:
+            raise SchemaError(f"migration {number} is missing before {path.name}")
+        scripts.append(path.read_text("utf-8"))
+    return scripts
+
+
+def _statements(script: str) -> Iterator[str]:
+    # Not executescript: it commits whatever transaction is open.
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
