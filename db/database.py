@@ -17,6 +17,9 @@ SCHEMA_FOLDER = Path(__file__).parent / "schema"
 BUSY_MILLISECONDS = 10_000
 READERS = 2
 
+Connection = aiosqlite.Connection
+"""Any connection of ours: stores that only look take one."""
+
 Transaction = aiosqlite.Connection
 """A connection inside BEGIN IMMEDIATE … COMMIT. Stores take it as proof that they are inside one."""
 

@@ -78,6 +78,7 @@ class Waiting:
     cost: float
     """Estimated seconds."""
     not_before: int
+    offers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,22 @@ class JobStore:
     async def waiting(self, connection: aiosqlite.Connection) -> list[Waiting]:
         """All waiting jobs, in order within each guild."""
         rows = await connection.execute_fetchall(
-            "SELECT id, guild_id, user_id, start_tag, number, estimated_seconds, not_before FROM jobs"
+            "SELECT id, guild_id, user_id, start_tag, number, estimated_seconds, not_before, offers FROM jobs"
             " WHERE state = 'queued' ORDER BY guild_id, start_tag, number"
         )
-        return [Waiting(*row) for row in rows]
+        return [
+            Waiting(
+                id=row["id"],
+                guild_id=row["guild_id"],
+                user_id=row["user_id"],
+                start_tag=row["start_tag"],
+                number=row["number"],
+                cost=row["estimated_seconds"],
+                not_before=row["not_before"],
+                offers=tuple(json.loads(row["offers"])),
+            )
+            for row in rows
+        ]
 
     async def clocks(self, connection: aiosqlite.Connection) -> FairClocks:
         """The clocks of the fair queue."""
@@ -346,6 +359,20 @@ class JobStore:
     async def adopt(self, tx: Transaction, job_id: str) -> None:
         """Take over a job that an earlier process left under way."""
         await tx.execute("UPDATE jobs SET boot = ? WHERE id = ?", (self._boot, job_id))
+
+    async def usual_seconds(self) -> dict[str, float]:
+        """What one picture of each offer took on average, over its last fifty pictures."""
+        async with self._database.reading() as reader:
+            rows = await reader.execute_fetchall(
+                "SELECT offer, avg(seconds) FROM ("
+                " SELECT jobs.offer, tasks.seconds,"
+                " row_number() OVER (PARTITION BY jobs.offer ORDER BY jobs.number DESC) AS age"
+                " FROM (SELECT * FROM jobs ORDER BY number DESC LIMIT 1000) AS jobs"
+                " JOIN tasks ON tasks.job_id = jobs.id"
+                " WHERE tasks.state = 'done' AND tasks.seconds IS NOT NULL"
+                ") WHERE age <= 50 GROUP BY offer"
+            )
+            return {row[0]: float(row[1]) for row in rows}
 
     # Looking.
 

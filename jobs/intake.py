@@ -1,0 +1,199 @@
+"""The one door: every wish for a picture comes in here, whatever command or button it comes from.
+
+Cheap checks first, then the quote, then one transaction in which quota is reserved and the job is queued. What
+is refused leaves no trace.
+"""
+
+import secrets
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from config.catalogue import Catalogue, Offer
+from config.settings import Settings
+from db.database import Database, Transaction
+from db.jobs import DuplicateInteractionError, JobStore, NewJob, NewTask
+from db.ledger import LedgerStore
+from domain.errors import Code, EaselError, OperatorError, UserError
+from domain.job import Answer, Job
+from domain.quota import Unit
+from domain.request import MAX_COUNT, MAX_PROMPT_CHARACTERS, MAX_SEED, ImageRequest
+from jobs.estimates import Estimates, Quote
+from jobs.events import EventStream, QueueMoved
+from jobs.fairness import member_tags
+from jobs.pictures import Pictures
+from jobs.queue import Queue
+from jobs.quotas import Asker, QuotaExceeded, Quotas
+
+_ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_ID_LENGTH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A job that was taken in."""
+
+    job: Job
+    position: int
+    """Place in line: 1 is next."""
+    wait_seconds: float
+    """Until it is started, as far as can be told."""
+
+
+class Intake:
+    """Takes wishes in, or says why not."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        jobs: JobStore,
+        ledger: LedgerStore,
+        quotas: Quotas,
+        queue: Queue,
+        pictures: Pictures,
+        catalogue: Catalogue,
+        settings: Settings,
+        estimates: Estimates,
+        events: EventStream,
+        clock: Callable[[], datetime],
+        wake: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._jobs = jobs
+        self._ledger = ledger
+        self._quotas = quotas
+        self._queue = queue
+        self._pictures = pictures
+        self._catalogue = catalogue
+        self._settings = settings
+        self._estimates = estimates
+        self._events = events
+        self._clock = clock
+        self._wake = wake
+
+    async def quote(self, request: ImageRequest) -> Quote:
+        """What the request may cost. Raises UserError where no offer can take it."""
+        return self._estimates.quote(request, self._able(request))
+
+    async def submit(
+        self,
+        request: ImageRequest,
+        asker: Asker,
+        *,
+        interaction_id: int | None,
+        answer: Answer | None = None,
+        parent_id: str | None = None,
+    ) -> Admission:
+        """Check, reserve and queue; committed when this returns.
+
+        Raises UserError or OperatorError, and then nothing is queued, held or charged. The same interaction
+        brought in twice raises UserError (DUPLICATE).
+        """
+        request = _checked(request)
+        self._pictures.check_space()
+        quote = self._estimates.quote(request, self._able(request))
+        now = self._clock()
+        job_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
+        place = asker.place
+        async with self._database.transaction() as tx:
+            await self._check_room(tx, place.user_id)
+            quote = await self._affordable(tx, asker, request, quote)
+            start_tag, finish_tag = member_tags(
+                await self._jobs.last_finish_tag(tx, place.guild_id, place.user_id),
+                await self._jobs.guild_clock(tx, place.guild_id),
+                quote.seconds,
+            )
+            try:
+                await self._jobs.insert(
+                    tx,
+                    NewJob(
+                        id=job_id,
+                        interaction_id=interaction_id,
+                        request=request,
+                        place=place,
+                        tasks=[NewTask(seed, str(uuid.uuid4())) for seed in request.seeds()],
+                        offers=[offer.key for offer in quote.offers],
+                        created_at=int(now.timestamp() * 1000),
+                        estimated_seconds=quote.seconds,
+                        start_tag=start_tag,
+                        finish_tag=finish_tag,
+                        parent_id=parent_id,
+                        answer=answer,
+                    ),
+                )
+            except DuplicateInteractionError as error:
+                raise UserError(Code.DUPLICATE) from error
+            await self._ledger.reserve(tx, job_id, place, quote.amounts, now)
+            job = await self._jobs.fetch(tx, job_id)
+        assert job is not None
+        standing = await self._queue.standing(job_id)
+        # The dispatcher is woken last, so that the place told is the one at the door.
+        self._wake()
+        self._events.publish(QueueMoved())
+        if standing is None:
+            return Admission(job, 1, 0.0)
+        return Admission(job, standing.position, standing.wait_seconds)
+
+    def _able(self, request: ImageRequest) -> list[Offer]:
+        model = self._catalogue.model(request.model)
+        if model.kind is not request.kind:
+            raise UserError(Code.MODEL_WRONG_KIND, model=model.name, command=request.kind.value)
+        preference = {backend: place for place, backend in enumerate(self._settings.easel_backends)}
+        offers = sorted(model.offers, key=lambda offer: preference[offer.backend])
+        objections: dict[str, list[UserError]] = {offer.key: offer.objections(request) for offer in offers}
+        able = [offer for offer in offers if not objections[offer.key]]
+        if not able:
+            raise _why_none(request, offers, objections)
+        return able
+
+    async def _check_room(self, tx: Transaction, user_id: int) -> None:
+        limit = self._settings.easel_max_queued_per_user
+        if await self._jobs.open_of(tx, user_id) >= limit:
+            raise UserError(Code.QUEUE_FULL_FOR_USER, limit=limit)
+        if await self._jobs.waiting_in_all(tx) >= self._settings.easel_max_queued:
+            raise UserError(Code.QUEUE_FULL, limit=self._settings.easel_max_queued)
+
+    async def _affordable(self, tx: Transaction, asker: Asker, request: ImageRequest, quote: Quote) -> Quote:
+        """The quote, or the free offers' where money is short."""
+        try:
+            await self._quotas.check(tx, asker, quote.amounts)
+            return quote
+        except QuotaExceeded as exceeded:
+            free = [offer for offer in quote.offers if not offer.is_paid]
+            if exceeded.usage.rule.unit is not Unit.MONEY or not free:
+                raise exceeded.error() from exceeded
+        reduced = self._estimates.quote(request, free)
+        try:
+            await self._quotas.check(tx, asker, reduced.amounts)
+        except QuotaExceeded as exceeded:
+            raise exceeded.error() from exceeded
+        return reduced
+
+
+def _checked(request: ImageRequest) -> ImageRequest:
+    """The request with a trimmed prompt and a seed; Discord's own checks are not relied on."""
+    prompt = request.prompt.strip()
+    if not prompt:
+        raise UserError(Code.PROMPT_EMPTY)
+    if len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise UserError(Code.PROMPT_TOO_LONG, option="prompt", limit=MAX_PROMPT_CHARACTERS, length=len(prompt))
+    if not 1 <= request.count <= MAX_COUNT:
+        raise UserError(Code.OPTION_OUT_OF_RANGE, option="count", value=request.count, minimum=1, maximum=MAX_COUNT)
+    seed = request.seed if request.seed is not None else secrets.randbelow(MAX_SEED + 1)
+    if not 0 <= seed <= MAX_SEED:
+        raise UserError(Code.OPTION_OUT_OF_RANGE, option="seed", value=seed, minimum=0, maximum=MAX_SEED)
+    negative = (request.negative_prompt or "").strip() or None
+    return request.model_copy(update={"prompt": prompt, "negative_prompt": negative, "seed": seed})
+
+
+def _why_none(request: ImageRequest, offers: list[Offer], objections: dict[str, list[UserError]]) -> EaselError:
+    """The objection of the offer that came closest; that is the option to change."""
+    if not offers:
+        return OperatorError(Code.BACKEND_UNREACHABLE, backend=request.model)
+    closest = min(offers, key=lambda offer: len(objections[offer.key]))
+    objection = objections[closest.key][0]
+    if objection.code is Code.NO_OFFER:
+        return UserError(Code.NO_OFFER, option=objection.parameters["option"], model=request.model)
+    return objection

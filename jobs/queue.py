@@ -1,0 +1,54 @@
+"""Where everybody stands in line, and for how long: the fair order played forward."""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from db.database import Database
+from db.jobs import JobStore
+from jobs.fairness import fair_order
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A waiting job's place. Position 1 is next."""
+
+    job_id: str
+    guild_id: int
+    user_id: int
+    position: int
+    wait_seconds: float
+    """Until it is started, as far as can be told."""
+
+
+class Queue:
+    """Looks at the line; the dispatcher moves it."""
+
+    def __init__(self, database: Database, jobs: JobStore, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._jobs = jobs
+        self._clock = clock
+        self._slots: Callable[[], list[float]] = lambda: [0.0]
+
+    def watch_slots(self, slots: Callable[[], list[float]]) -> None:
+        """Ask this for the seconds until each slot of the backends is free (0 for a free one)."""
+        self._slots = slots
+
+    async def line(self) -> list[Standing]:
+        """Everybody who waits, in the order in which they will be started."""
+        async with self._database.reading() as reader:
+            waiting = await self._jobs.waiting(reader)
+            clocks = await self._jobs.clocks(reader)
+        free_at = self._slots() or [0.0]
+        heapq.heapify(free_at)
+        standings = []
+        for position, job in enumerate(fair_order(waiting, clocks), start=1):
+            starts = heapq.heappop(free_at)
+            standings.append(Standing(job.id, job.guild_id, job.user_id, position, starts))
+            heapq.heappush(free_at, starts + job.cost)
+        return standings
+
+    async def standing(self, job_id: str) -> Standing | None:
+        """One job's place; None where it does not wait (any more)."""
+        return next((standing for standing in await self.line() if standing.job_id == job_id), None)
