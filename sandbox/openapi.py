@@ -1,0 +1,111 @@
+"""Checks requests and answers against Discord's own OpenAPI 3.1 description, where its file is at hand.
+
+The description: https://github.com/discord/discord-api-spec. The packages jsonschema and referencing are
+needed only when a path is given.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+MOST_SHOWN = 300
+
+
+class Description:
+    """Discord's description. Validators are built when first needed and kept."""
+
+    def __init__(self, path: Path) -> None:
+        from referencing import Registry, Resource
+        from referencing.jsonschema import DRAFT202012
+
+        self._document = json.loads(path.read_text(encoding="utf-8"))
+        resource = Resource.from_contents(self._document, default_specification=DRAFT202012)
+        self._registry: Any = Registry().with_resource("urn:discord", resource)
+        self._validators: dict[str, Any] = {}
+
+    def check_request(self, method: str, template: str, body: Any, is_multipart: bool) -> list[str]:
+        """What is wrong with a request's JSON, a line each."""
+        operation = self._operation(method, template)
+        if operation is None or body is None:
+            return []
+        pointer = f"{self._pointer(method, template)}/requestBody/content/application~1json/schema"
+        if "application/json" not in operation.get("requestBody", {}).get("content", {}):
+            return [f"{method} {template}: a JSON body where none is described"]
+        return [
+            f"{method} {template} request{problem}"
+            for problem in self._problems(pointer, _with_string_ids(body))
+        ]
+
+    def check_answer(self, method: str, template: str, status: int, body: Any) -> list[str]:
+        """What is wrong with an answer, a line each."""
+        operation = self._operation(method, template)
+        if operation is None or status >= 500:
+            return []
+        described = operation["responses"].get(str(status))
+        where = f"{self._pointer(method, template)}/responses/{status}"
+        if described is None and 400 <= status < 500:
+            where = "urn:discord#/components/responses/" + (
+                "ClientRatelimitedResponse" if status == 429 else "ClientErrorResponse"
+            )
+            described = {"content": {"application/json": {}}}
+        if described is None:
+            return [f"{method} {template} answer: status {status} is not described"]
+        if "$ref" in described:
+            where = "urn:discord" + described["$ref"]
+            described = {"content": {"application/json": {}}}
+        if "application/json" not in described.get("content", {}):
+            return (
+                []
+                if body is None
+                else [f"{method} {template} answer {status}: a body where none is described"]
+            )
+        problems = self._problems(f"{where}/content/application~1json/schema", body)
+        return [f"{method} {template} answer {status}{problem}" for problem in problems]
+
+    def _operation(self, method: str, template: str) -> Any:
+        return self._document["paths"].get(template, {}).get(method.lower())
+
+    @staticmethod
+    def _pointer(method: str, template: str) -> str:
+        return f"urn:discord#/paths/{template.replace('~', '~0').replace('/', '~1')}/{method.lower()}"
+
+    def _problems(self, pointer: str, value: Any) -> list[str]:
+        validator = self._validators.get(pointer)
+        if validator is None:
+            from jsonschema import Draft202012Validator
+
+            validator = self._validators[pointer] = Draft202012Validator(
+                {"$ref": pointer}, registry=self._registry
+            )
+        found = []
+        for problem in validator.iter_errors(value):
+            deepest = _deepest(problem)
+            found.append(f" {deepest.json_path}: {deepest.message[:MOST_SHOWN]}")
+        return found
+
+
+def _deepest(problem: Any) -> Any:
+    """The most telling part of a failed anyOf/oneOf."""
+    from jsonschema.exceptions import best_match
+
+    return best_match([problem]) or problem
+
+
+def _with_string_ids(body: Any) -> Any:
+    """discord.py sends numbers for the ids of attachments, where the description wants strings."""
+    if isinstance(body, dict):
+        changed = {key: _with_string_ids(value) for key, value in body.items()}
+        attachments = changed.get("attachments")
+        if isinstance(attachments, list):
+            changed["attachments"] = [
+                entry | {"id": str(entry["id"])}
+                if isinstance(entry, dict) and isinstance(entry.get("id"), int)
+                else entry
+                for entry in attachments
+            ]
+        return changed
+    if isinstance(body, list):
+        return [_with_string_ids(entry) for entry in body]
+    return body
