@@ -17,7 +17,8 @@ async def serve(port: int, token: str, exit_with_stdin: bool) -> int:
         loop.add_signal_handler(number, stop.set)
     try:
         async with Sandbox(port, token=token) as sandbox:
-            print(f"sandbox ready {sandbox.url}", flush=True)
+            sys.stdout.write(f"sandbox ready {sandbox.url}\n")
+            sys.stdout.flush()
             if exit_with_stdin:
                 reader = asyncio.StreamReader()
                 await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -27,7 +28,7 @@ async def serve(port: int, token: str, exit_with_stdin: bool) -> int:
             else:
                 await stop.wait()
     except OSError as error:
-        print(f"sandbox: cannot listen on port {port}: {error.strerror}", file=sys.stderr)
+        sys.stderr.write(f"sandbox: cannot listen on port {port}: {error.strerror}\n")
         return 1
     return 0
 
@@ -39,9 +40,7 @@ async def _read_to_end(reader: asyncio.StreamReader, stop: asyncio.Event) -> Non
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m sandbox", description="A Discord of your own on loopback."
-    )
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A Discord of your own on loopback.")
     parser.add_argument("--port", type=int, default=8642, help="0 picks a free one (default: 8642)")
     parser.add_argument("--token", default=TOKEN, help="the bot token that is accepted")
     parser.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input ends")

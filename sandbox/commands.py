@@ -40,25 +40,25 @@ class Commands:
         self._world = world
         self._scopes: dict[int | None, dict[int, Json]] = {}
 
-    def list(self, guild_id: int | None) -> list[Json]:
+    def registered(self, guild_id: int | None) -> list[Json]:
         return list(self._scopes.get(guild_id, {}).values())
 
     def available(self, guild_id: int | None) -> list[Json]:
         """What a user finds in a guild (None: in a direct message): a guild's own command hides the global one."""
-        own = self.list(guild_id) if guild_id is not None else []
+        own = self.registered(guild_id) if guild_id is not None else []
         hidden = {(command["type"], command["name"]) for command in own}
         context = 0 if guild_id is not None else 1
         shared = [
             command
-            for command in self.list(None)
+            for command in self.registered(None)
             if (command["type"], command["name"]) not in hidden
             and (command.get("contexts") is None or context in command["contexts"])
         ]
         return own + shared
 
-    def get(self, guild_id: int | None, id: int) -> Json:
+    def get(self, guild_id: int | None, command_id: int) -> Json:
         try:
-            return self._scopes[guild_id][id]
+            return self._scopes[guild_id][command_id]
         except KeyError:
             raise errors.unknown_command() from None
 
@@ -66,9 +66,7 @@ class Commands:
         """Bulk overwrite: commands of the same name and type keep their id."""
         wrong = FormErrors()
         if not isinstance(bodies, list):
-            raise errors.form_error(
-                "_commands", "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType"
-            )
+            raise errors.form_error("_commands", "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
         for index, body in enumerate(bodies):
             check_command(body, f"{index}", wrong)
         names = [(body.get("type") or CHAT_INPUT, body.get("name")) for body in bodies]
@@ -81,14 +79,10 @@ class Commands:
                 )
         for kind, most in MOST.items():
             if sum(1 for name in names if name[0] == kind) > most:
-                wrong.add(
-                    "_commands", "APPLICATION_COMMANDS_LIMIT", f"At most {most} commands of type {kind}."
-                )
+                wrong.add("_commands", "APPLICATION_COMMANDS_LIMIT", f"At most {most} commands of type {kind}.")
         wrong.raise_if_any()
-        before = {(command["type"], command["name"]): command for command in self.list(guild_id)}
-        made = [
-            self._make(guild_id, body, before.get(name)) for body, name in zip(bodies, names, strict=True)
-        ]
+        before = {(command["type"], command["name"]): command for command in self.registered(guild_id)}
+        made = [self._make(guild_id, body, before.get(name)) for body, name in zip(bodies, names, strict=True)]
         self._scopes[guild_id] = {int(command["id"]): command for command in made}
         self._world.hub.publish(CommandsChanged(guild_id))
         return made
@@ -99,26 +93,26 @@ class Commands:
         check_command(body, "", wrong)
         wrong.raise_if_any()
         key = (body.get("type") or CHAT_INPUT, body["name"])
-        before = next((c for c in self.list(guild_id) if (c["type"], c["name"]) == key), None)
+        before = next((c for c in self.registered(guild_id) if (c["type"], c["name"]) == key), None)
         command = self._make(guild_id, body, before)
         self._scopes.setdefault(guild_id, {})[int(command["id"])] = command
         self._world.hub.publish(CommandsChanged(guild_id))
         return command, before is None
 
-    def edit(self, guild_id: int | None, id: int, body: Json) -> Json:
-        before = self.get(guild_id, id)
+    def edit(self, guild_id: int | None, command_id: int, body: Json) -> Json:
+        before = self.get(guild_id, command_id)
         merged = {key: value for key, value in before.items() if key in _KEPT} | body
         wrong = FormErrors()
         check_command(merged, "", wrong)
         wrong.raise_if_any()
         command = self._make(guild_id, merged, before)
-        self._scopes[guild_id][id] = command
+        self._scopes[guild_id][command_id] = command
         self._world.hub.publish(CommandsChanged(guild_id))
         return command
 
-    def delete(self, guild_id: int | None, id: int) -> None:
-        self.get(guild_id, id)
-        del self._scopes[guild_id][id]
+    def delete(self, guild_id: int | None, command_id: int) -> None:
+        self.get(guild_id, command_id)
+        del self._scopes[guild_id][command_id]
         self._world.hub.publish(CommandsChanged(guild_id))
 
     def _make(self, guild_id: int | None, body: Json, before: Json | None) -> Json:
@@ -224,14 +218,10 @@ def _check_options(path: str, options: list[Json], wrong: FormErrors, *, depth: 
         _check_name(f"{place}.name", option.get("name"), wrong)
         wrong.length(f"{place}.description", option.get("description") or "", most=100, least=1)
         if option.get("name") in seen:
-            wrong.add(
-                f"{path}", "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", "Option name already exists"
-            )
+            wrong.add(f"{path}", "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", "Option name already exists")
         seen.add(option.get("name"))
         if kind not in range(1, 12) or (kind in nested and depth >= (2 if kind == SUB_COMMAND else 1)):
-            wrong.add(
-                f"{place}.type", "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "Option type is invalid here"
-            )
+            wrong.add(f"{place}.type", "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "Option type is invalid here")
             continue
         if kind in nested:
             _check_options(f"{place}.options", option.get("options") or [], wrong, depth=depth + 1)
@@ -247,18 +237,14 @@ def _check_options(path: str, options: list[Json], wrong: FormErrors, *, depth: 
         _check_value_option(place, option, wrong)
     kinds = {option.get("type") in nested for option in options}
     if len(kinds) == 2:
-        wrong.add(
-            path, "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "Sub-commands and options exclude each other"
-        )
+        wrong.add(path, "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", "Sub-commands and options exclude each other")
 
 
 def _check_value_option(place: str, option: Json, wrong: FormErrors) -> None:
     choices = option.get("choices") or []
     wrong.count(f"{place}.choices", choices, most=25)
     if choices and option.get("autocomplete"):
-        wrong.add(
-            place, "APPLICATION_COMMAND_OPTIONS_AUTOCOMPLETE", "Autocomplete and choices exclude each other"
-        )
+        wrong.add(place, "APPLICATION_COMMAND_OPTIONS_AUTOCOMPLETE", "Autocomplete and choices exclude each other")
     for number, choice in enumerate(choices):
         wrong.length(f"{place}.choices.{number}.name", choice.get("name"), most=100, least=1)
         if option["type"] == STRING:

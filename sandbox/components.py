@@ -114,9 +114,7 @@ def _check(
         wrong.length(f"{path}.label", component.get("label", ""), most=45, least=1)
 
 
-def _children(
-    path: str, component: Json, allowed: set[ComponentType], wrong: FormErrors, *, most: int
-) -> None:
+def _children(path: str, component: Json, allowed: set[ComponentType], wrong: FormErrors, *, most: int) -> None:
     children = component.get("components")
     wrong.count(f"{path}.components", children, least=1, most=most)
     for index, child in enumerate(children if isinstance(children, list) else []):
@@ -200,9 +198,7 @@ def _text_display(path: str, component: Json, wrong: FormErrors) -> None:
 def _media(path: str, media: object, wrong: FormErrors) -> None:
     url = media.get("url") if isinstance(media, dict) else None
     if not isinstance(url, str) or not url.startswith(("http://", "https://", "attachment://")):
-        wrong.add(
-            f"{path}.url", "URL_TYPE_INVALID_SCHEME", "Scheme must be one of ('http', 'https', 'attachment')."
-        )
+        wrong.add(f"{path}.url", "URL_TYPE_INVALID_SCHEME", "Scheme must be one of ('http', 'https', 'attachment').")
 
 
 def _gallery(path: str, gallery: Json, wrong: FormErrors) -> None:

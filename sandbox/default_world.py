@@ -51,10 +51,8 @@ def build(clock: Clock, bot_name: str, granted_intents: int) -> tuple[World, Fur
     world.add_member(guild, alice)
     world.add_member(guild, bob, [booster])
     world.add_member(guild, ada, [admin])
-    text = world.add_channel(guild, "Pictures", type=ChannelType.CATEGORY)
-    studio = world.add_channel(
-        guild, "studio", topic="Type / and pick a command to paint something", parent=text
-    )
+    text = world.add_channel(guild, "Pictures", kind=ChannelType.CATEGORY)
+    studio = world.add_channel(guild, "studio", topic="Type / and pick a command to paint something", parent=text)
     playground = world.add_channel(guild, "playground", topic="Anything goes, within reason", parent=text)
     gallery = world.add_channel(
         guild,
@@ -64,7 +62,7 @@ def build(clock: Clock, bot_name: str, granted_intents: int) -> tuple[World, Fur
         overwrites=[Overwrite(bot.id, is_member=True, deny=int(Permission.SEND_MESSAGES))],
     )
     nsfw = world.add_channel(guild, "nsfw", topic="Age-restricted", nsfw=True, parent=text)
-    forum = world.add_channel(guild, "ideas", type=ChannelType.FORUM, topic="One post an idea", parent=text)
+    forum = world.add_channel(guild, "ideas", kind=ChannelType.FORUM, topic="One post an idea", parent=text)
     thread = world.add_thread(playground, "Rainy day", alice)
 
     other = world.add_guild("Second Guild", owner=owner)

@@ -138,7 +138,7 @@ def _deleted(event: events.MessagesDeleted, world: World) -> list[Dispatch]:
     intent = _kind(channel.guild_id, Intent.GUILD_MESSAGES, Intent.DIRECT_MESSAGES)
     if event.bulk:
         return [Dispatch("MESSAGE_DELETE_BULK", place | {"ids": ids}, channel.guild_id, intent)]
-    return [Dispatch("MESSAGE_DELETE", place | {"id": id}, channel.guild_id, intent) for id in ids]
+    return [Dispatch("MESSAGE_DELETE", place | {"id": gone}, channel.guild_id, intent) for gone in ids]
 
 
 def _channel(

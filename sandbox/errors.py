@@ -141,11 +141,7 @@ class FormErrors:
         elif least and not value:
             self.add(path, "BASE_TYPE_REQUIRED", "This field is required")
         elif not least <= len(value) <= most:
-            text = (
-                f"Must be between {least} and {most} in length."
-                if least
-                else f"Must be {most} or fewer in length."
-            )
+            text = f"Must be between {least} and {most} in length." if least else f"Must be {most} or fewer in length."
             self.add(path, "BASE_TYPE_BAD_LENGTH", text)
 
     def count(self, path: str, value: object, *, most: int, least: int = 0) -> None:
@@ -153,11 +149,7 @@ class FormErrors:
         if not isinstance(value, list):
             self.add(path, "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
         elif not least <= len(value) <= most:
-            text = (
-                f"Must be between {least} and {most} in length."
-                if least
-                else f"Must be {most} or fewer in length."
-            )
+            text = f"Must be between {least} and {most} in length." if least else f"Must be {most} or fewer in length."
             self.add(path, "BASE_TYPE_BAD_LENGTH", text)
 
     def required(self, path: str) -> None:

@@ -107,9 +107,7 @@ class Faults:
         effect = Effect.CUT_AFTER if processed else Effect.CUT_BEFORE
         return self._order(Fault(effect, method, re.compile(path), times))
 
-    def hold(
-        self, path: str = "", *, processed: bool = False, method: str | None = None, times: int = 1
-    ) -> Fault:
+    def hold(self, path: str = "", *, processed: bool = False, method: str | None = None, times: int = 1) -> Fault:
         """Make requests wait until :meth:`Fault.release`, before or after they were processed."""
         effect = Effect.HOLD_AFTER if processed else Effect.HOLD_BEFORE
         return self._order(Fault(effect, method, re.compile(path), times))

@@ -43,7 +43,7 @@ def zlib_stream() -> Compressor:
 
 def zstd_stream() -> Compressor:
     """One zstd context for the connection, each message flushed as a block (needs the package zstandard)."""
-    import zstandard
+    import zstandard  # type: ignore[import-not-found, unused-ignore]
 
     context = zstandard.ZstdCompressor().compressobj()
 
@@ -67,6 +67,11 @@ class Session:
         if guild_id is None:
             return self.shard[0] == 0
         return (guild_id >> 22) % self.shard[1] == self.shard[0]
+
+    def can_replay(self, seq: int) -> bool:
+        """Whether every event after ``seq`` is still kept."""
+        oldest = self.sent[0]["s"] if self.sent else 1
+        return bool(oldest - 1 <= seq <= self.seq)
 
     def dispatch(self, name: str, data: Json) -> None:
         self.seq += 1
@@ -234,7 +239,7 @@ class Gateway:
         if data.get("token", "").removeprefix("Bot ") != self._token:
             await socket.close(code=4004, message=b"Authentication failed.")
             return None
-        shard = tuple(data.get("shard") or (0, 1))
+        shard: tuple[int, ...] = tuple(data.get("shard") or (0, 1))
         if len(shard) != 2 or not 0 <= shard[0] < shard[1]:
             await socket.close(code=4010, message=b"Invalid shard")
             return None
@@ -273,9 +278,7 @@ class Gateway:
         if intents & Intent.GUILDS:
             with_members = bool(intents & Intent.GUILD_MEMBERS)
             for guild in guilds:
-                session.dispatch(
-                    "GUILD_CREATE", payloads.guild_create(guild, world, with_members=with_members)
-                )
+                session.dispatch("GUILD_CREATE", payloads.guild_create(guild, world, with_members=with_members))
         self._tell_presence()
         return session
 
@@ -286,12 +289,7 @@ class Gateway:
         session = self._sessions.get(str(data.get("session_id")))
         seq = data.get("seq")
         known = session is not None and isinstance(seq, int) and data.get("token") == self._token
-        if (
-            session is None
-            or not known
-            or (session.sent and seq < session.sent[0]["s"] - 1)
-            or seq > session.seq
-        ):
+        if session is None or not known or (session.sent and seq < session.sent[0]["s"] - 1) or seq > session.seq:
             connection.send({"op": 9, "d": False})
             return None
         session.connection = connection
@@ -307,7 +305,7 @@ class Gateway:
         if guild is None:
             return
         ids = data.get("user_ids") or []
-        wanted = {int(id) for id in (ids if isinstance(ids, list) else [ids])}
+        wanted = {int(wanted_id) for wanted_id in (ids if isinstance(ids, list) else [ids])}
         query = (data.get("query") or "").lower()
         found = [
             member
@@ -319,7 +317,7 @@ class Gateway:
             "members": [payloads.member(member) for member in found],
             "chunk_index": 0,
             "chunk_count": 1,
-            "not_found": [str(id) for id in wanted - set(guild.members)],
+            "not_found": [str(absent) for absent in wanted - set(guild.members)],
         }
         if data.get("nonce"):
             chunk["nonce"] = data["nonce"]

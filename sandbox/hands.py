@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,9 +173,8 @@ class Hands:
         offered = []
         for command in self._services.commands.available(guild.id if guild else None):
             needed = command["default_member_permissions"]
-            if guild is not None and needed is not None and not have & Permission.ADMINISTRATOR:
-                if int(needed) == 0 or int(needed) & ~int(have):
-                    continue
+            if guild is not None and needed is not None and not _has(have, int(needed)):
+                continue
             if command["nsfw"] and not (parent and parent.nsfw):
                 continue
             offered.append(command)
@@ -230,9 +229,7 @@ class Hands:
         resolved.data["messages"] = {str(message.id): body}
         return self._menu(channel, commands.MESSAGE, name, message.id, resolved, raw)
 
-    async def user_command(
-        self, channel: Channel, target: User, name: str, *, raw: bool = False
-    ) -> Invocation:
+    async def user_command(self, channel: Channel, target: User, name: str, *, raw: bool = False) -> Invocation:
         """Use a command of a user's context menu."""
         resolved = self._resolved(channel)
         resolved.user(target)
@@ -269,9 +266,7 @@ class Hands:
         found = self._find(message, {ComponentType.BUTTON}, button)
         return self._component(message, {"custom_id": found["custom_id"], "component_type": 2})
 
-    async def select(
-        self, message: Message, select: str, values: Sequence[Any], *, raw: bool = False
-    ) -> Invocation:
+    async def select(self, message: Message, select: str, values: Sequence[Any], *, raw: bool = False) -> Invocation:
         """Choose in a select menu by its custom_id or placeholder: strings, or users, roles and channels."""
         channel = self._services.world.channels[message.channel_id]
         resolved = self._resolved(channel)
@@ -350,16 +345,16 @@ class Hands:
     # -- a hostile client ------------------------------------------------------------------------
 
     async def forge(
-        self, channel: Channel, type: InteractionType, data: Json, *, source: Message | None = None
+        self, channel: Channel, kind: InteractionType, data: Json, *, source: Message | None = None
     ) -> Invocation:
         """Send an interaction with any data at all."""
-        return self._act(type, channel, data, source=source)
+        return self._act(kind, channel, data, source=source)
 
     # -- underneath ------------------------------------------------------------------------------
 
     def _act(
         self,
-        type: InteractionType,
+        kind: InteractionType,
         channel: Channel,
         data: Json,
         *,
@@ -367,7 +362,7 @@ class Hands:
         triggered_by: Interaction | None = None,
     ) -> Invocation:
         made = self._services.interactions.create(
-            type, self.user, channel, data, source=source, triggered_by=triggered_by
+            kind, self.user, channel, data, source=source, triggered_by=triggered_by
         )
         return Invocation(self._services, made)
 
@@ -385,4 +380,6 @@ class Hands:
             raise ClientRefuses(f"{self.user.name} lacks {needed!r} in #{channel.name}")
 
 
-Predicate = Callable[[Message], bool]
+def _has(have: Permission, needed: int) -> bool:
+    """Whether default_member_permissions let somebody in; 0 means administrators only."""
+    return bool(have & Permission.ADMINISTRATOR) or (needed != 0 and not needed & ~int(have))

@@ -90,7 +90,7 @@ class Interactions:
 
     def create(
         self,
-        type: InteractionType,
+        kind: InteractionType,
         user: User,
         channel: Channel,
         data: Json,
@@ -104,7 +104,7 @@ class Interactions:
         interaction = Interaction(
             id=world.ids.next(),
             token=secrets.token_urlsafe(48),
-            type=type,
+            type=kind,
             user=user,
             channel=channel,
             guild=guild,
@@ -140,13 +140,13 @@ class Interactions:
 
     # -- the bot's answers -----------------------------------------------------------------------
 
-    def acknowledge(self, id: int, token: str, body: Json, files: dict[int, File]) -> Interaction:
+    def acknowledge(self, interaction_id: int, token: str, body: Json, files: dict[int, File]) -> Interaction:
         """Take an interaction callback.
 
         Raises:
             ApiError: too late or unknown (10062), the second one (40060), or an answer that breaks a limit.
         """
-        interaction = self._by_id.get(id)
+        interaction = self._by_id.get(interaction_id)
         now = self._world.clock.time()
         if interaction is None or interaction.token != token:
             raise errors.unknown_interaction()
@@ -173,18 +173,16 @@ class Interactions:
         if interaction.type is InteractionType.MODAL_SUBMIT:
             allowed.discard(CallbackType.MODAL)
         kind = body.get("type")
-        if kind not in allowed:
+        if not isinstance(kind, int) or kind not in allowed:
             wrong.add(
                 "type",
                 "INTERACTION_RESPONSE_TYPE_INVALID",
                 f"Invalid response type {kind} for this interaction.",
             )
-            wrong.raise_if_any()
-        return CallbackType(kind)
+        wrong.raise_if_any()
+        return CallbackType(body["type"])
 
-    def _answer(
-        self, interaction: Interaction, callback: CallbackType, data: Json, files: dict[int, File]
-    ) -> None:
+    def _answer(self, interaction: Interaction, callback: CallbackType, data: Json, files: dict[int, File]) -> None:
         match callback:
             case CallbackType.MESSAGE:
                 interaction.response = self._post(interaction, data, files, original=True)
@@ -201,9 +199,7 @@ class Interactions:
                 check_modal(data)
                 interaction.modal = data
 
-    def _origin(
-        self, interaction: Interaction, data: Json, files: dict[int, File], *, original: bool
-    ) -> Origin:
+    def _origin(self, interaction: Interaction, data: Json, files: dict[int, File], *, original: bool) -> Origin:
         ephemeral = bool(MessageFlag(data.get("flags") or 0) & MessageFlag.EPHEMERAL)
         is_command = interaction.type is InteractionType.COMMAND and original
         chat_input = interaction.data.get("type", 1) == 1
@@ -222,9 +218,7 @@ class Interactions:
             files=files,
         )
 
-    def _post(
-        self, interaction: Interaction, data: Json, files: dict[int, File], *, original: bool
-    ) -> Message:
+    def _post(self, interaction: Interaction, data: Json, files: dict[int, File], *, original: bool) -> Message:
         origin = self._origin(interaction, data, files, original=original)
         return self._messages.post(interaction.channel, self._world.bot, data, origin)
 
@@ -380,8 +374,7 @@ def payload(interaction: Interaction, world: World) -> Json:
             "guild_id": str(guild.id),
             "guild_locale": guild.locale,
             "guild": {"id": str(guild.id), "locale": guild.locale, "features": []},
-            "member": payloads.member(guild.members[interaction.user.id])
-            | {"permissions": str(int(permissions))},
+            "member": payloads.member(guild.members[interaction.user.id]) | {"permissions": str(int(permissions))},
         }
     else:
         body["user"] = payloads.user(interaction.user)

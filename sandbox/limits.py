@@ -59,9 +59,7 @@ def check_embeds(embeds: object, wrong: FormErrors) -> None:
     for index, embed in enumerate(embeds):
         total += _check_embed(f"embeds.{index}", embed, wrong)
     if total > EMBED_CHARACTERS:
-        wrong.add(
-            "embeds", "MAX_EMBED_SIZE_EXCEEDED", f"Embed size exceeds maximum size of {EMBED_CHARACTERS}"
-        )
+        wrong.add("embeds", "MAX_EMBED_SIZE_EXCEEDED", f"Embed size exceeds maximum size of {EMBED_CHARACTERS}")
 
 
 def _check_embed(path: str, embed: object, wrong: FormErrors) -> int:

@@ -33,9 +33,7 @@ def check_allowed(allowed: object, wrong: FormErrors) -> None:
     parse = allowed.get("parse") or []
     for index, kind in enumerate(parse):
         if kind not in ("users", "roles", "everyone"):
-            wrong.add(
-                f"allowed_mentions.parse.{index}", "BASE_TYPE_CHOICES", "Must be users, roles or everyone."
-            )
+            wrong.add(f"allowed_mentions.parse.{index}", "BASE_TYPE_CHOICES", "Must be users, roles or everyone.")
     for key in ("users", "roles"):
         if allowed.get(key):
             wrong.count(f"allowed_mentions.{key}", allowed[key], most=100)
@@ -53,18 +51,18 @@ def find(
     """Read the mentions of a text under ``allowed_mentions`` (None: everything that the author may ping)."""
     guild = world.guild_of(channel)
     parse = ["users", "roles", "everyone"] if allowed is None else allowed.get("parse") or []
-    listed_users = {int(id) for id in (allowed or {}).get("users") or []}
-    listed_roles = {int(id) for id in (allowed or {}).get("roles") or []}
+    listed_users = {int(listed) for listed in (allowed or {}).get("users") or []}
+    listed_roles = {int(listed) for listed in (allowed or {}).get("roles") or []}
     may_ping_all = bool(world.permissions(author, channel) & Permission.MENTION_EVERYONE)
 
-    named = [world.users[id] for id in dict.fromkeys(map(int, _USER.findall(text))) if id in world.users]
+    named = [world.users[found] for found in dict.fromkeys(map(int, _USER.findall(text))) if found in world.users]
     users = {user.id for user in named if "users" in parse or user.id in listed_users}
     roles: set[int] = set()
     if guild is not None:
-        for id in map(int, _ROLE.findall(text)):
-            role = guild.roles.get(id)
-            if role and (role.mentionable or may_ping_all) and ("roles" in parse or id in listed_roles):
-                roles.add(id)
+        for role_id in map(int, _ROLE.findall(text)):
+            role = guild.roles.get(role_id)
+            if role and (role.mentionable or may_ping_all) and ("roles" in parse or role_id in listed_roles):
+                roles.add(role_id)
     everyone = bool(_EVERYONE.search(text)) and "everyone" in parse and may_ping_all and guild is not None
     if replied_to is not None and (allowed is None or allowed.get("replied_user", False)):
         users.add(replied_to.author.id)

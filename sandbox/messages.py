@@ -49,9 +49,7 @@ class Messages:
         self._world = world
         self._nonces: dict[tuple[int, int, str], Message] = {}
 
-    def post(
-        self, channel: Channel, author: User, body: Json, origin: Origin, *, as_bot: bool = True
-    ) -> Message:
+    def post(self, channel: Channel, author: User, body: Json, origin: Origin, *, as_bot: bool = True) -> Message:
         """Send a message.
 
         Raises:
@@ -71,9 +69,7 @@ class Messages:
         embeds = rendering.render_embeds(body.get("embeds") or [], attachments)
         components = rendering.render_components(body.get("components") or [], attachments, world.ids)
         content = (body.get("content") or "").strip()
-        if not (
-            content or embeds or attachments or components or body.get("sticker_ids") or body.get("poll")
-        ):
+        if not (content or embeds or attachments or components or body.get("sticker_ids") or body.get("poll")):
             raise errors.empty_message()
         message = Message(
             id=world.ids.next(),
@@ -109,9 +105,7 @@ class Messages:
         channel.messages[message.id] = message
         self._world.hub.publish(MessageCreated(message))
 
-    def edit(
-        self, message: Message, body: Json, files: dict[int, File], *, fills_thinking: bool = False
-    ) -> Message:
+    def edit(self, message: Message, body: Json, files: dict[int, File], *, fills_thinking: bool = False) -> Message:
         """Change the parts that the body names.
 
         Raises:
@@ -125,9 +119,7 @@ class Messages:
             flags = kept | (MessageFlag(body["flags"] or 0) & SENDER_FLAGS)
         check_message(body, files, flags=flags, existing=message.attachments)
         kept_files = kept_attachments(body, files, message.attachments)
-        attachments = kept_files + new_attachments(
-            world, channel, body, files, ephemeral=message.is_ephemeral
-        )
+        attachments = kept_files + new_attachments(world, channel, body, files, ephemeral=message.is_ephemeral)
         embeds, components, content = message.embeds, message.components, message.content
         if "embeds" in body:
             embeds = rendering.render_embeds(body["embeds"] or [], attachments)

@@ -44,9 +44,9 @@ def submission(
         elif kind in SELECTS or kind in _GROUPS:
             entry["values"] = [select_value(value, resolved) for value in given or []]
         counted = entry.get("values")
-        if not raw and counted is not None and field.get("required", True):
-            if len(counted) < field.get("min_values", 1):
-                raise ClientRefuses(f"{label or field['custom_id']}: this field is required")
+        needs = field.get("min_values", 1) if field.get("required", True) else 0
+        if not raw and counted is not None and len(counted) < needs:
+            raise ClientRefuses(f"{label or field['custom_id']}: this field is required")
         return entry
 
     components: list[Json] = []

@@ -33,10 +33,7 @@ class Description:
         pointer = f"{self._pointer(method, template)}/requestBody/content/application~1json/schema"
         if "application/json" not in operation.get("requestBody", {}).get("content", {}):
             return [f"{method} {template}: a JSON body where none is described"]
-        return [
-            f"{method} {template} request{problem}"
-            for problem in self._problems(pointer, _with_string_ids(body))
-        ]
+        return [f"{method} {template} request{problem}" for problem in self._problems(pointer, _with_string_ids(body))]
 
     def check_answer(self, method: str, template: str, status: int, body: Any) -> list[str]:
         """What is wrong with an answer, a line each."""
@@ -56,11 +53,7 @@ class Description:
             where = "urn:discord" + described["$ref"]
             described = {"content": {"application/json": {}}}
         if "application/json" not in described.get("content", {}):
-            return (
-                []
-                if body is None
-                else [f"{method} {template} answer {status}: a body where none is described"]
-            )
+            return [] if body is None else [f"{method} {template} answer {status}: a body where none is described"]
         problems = self._problems(f"{where}/content/application~1json/schema", body)
         return [f"{method} {template} answer {status}{problem}" for problem in problems]
 
@@ -76,9 +69,7 @@ class Description:
         if validator is None:
             from jsonschema import Draft202012Validator
 
-            validator = self._validators[pointer] = Draft202012Validator(
-                {"$ref": pointer}, registry=self._registry
-            )
+            validator = self._validators[pointer] = Draft202012Validator({"$ref": pointer}, registry=self._registry)
         found = []
         for problem in validator.iter_errors(value):
             deepest = _deepest(problem)

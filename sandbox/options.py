@@ -47,8 +47,8 @@ class Resolved:
         self._put("attachments", attachment.id, payloads.attachment(attachment))
         return str(attachment.id)
 
-    def _put(self, kind: str, id: int, body: Json) -> None:
-        self.data.setdefault(kind, {})[str(id)] = body
+    def _put(self, kind: str, snowflake: int, body: Json) -> None:
+        self.data.setdefault(kind, {})[str(snowflake)] = body
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ def command_data(
     for name, value in values.items():
         if value is None:
             continue
-        option = leaf.option(name)
-        if option is None and not raw:
+        known = leaf.option(name)
+        if known is None and not raw:
             raise ClientRefuses(f"/{leaf.command['name']} has no option {name}")
-        kind = option["type"] if option is not None else _guess(value)
-        if option is not None and not raw and name != focused:
-            check_value(option, value)
+        kind = known["type"] if known is not None else _guess(value)
+        if known is not None and not raw and name != focused:
+            check_value(known, value)
         entry: Json = {"name": name, "type": kind, "value": _wire(kind, value, resolved, asker)}
         if name == focused:
             entry["focused"] = True

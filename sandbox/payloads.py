@@ -55,7 +55,7 @@ def member(person: Member, *, with_user: bool = True) -> Json:
         "nick": person.nick,
         "pending": False,
         "premium_since": None,
-        "roles": [str(id) for id in person.role_ids],
+        "roles": [str(role_id) for role_id in person.role_ids],
         "mute": False,
         "deaf": False,
     }
@@ -225,17 +225,13 @@ def message(item: Message, *, content_hidden: bool = False) -> Json:
 
     ``content_hidden`` empties what the message content intent guards (content, embeds, attachments, components).
     """
-    in_embeds = {
-        (embed.get(key) or {}).get("url") for embed in item.embeds for key in ("image", "thumbnail", "video")
-    }
+    in_embeds = {(embed.get(key) or {}).get("url") for embed in item.embeds for key in ("image", "thumbnail", "video")}
     body: Json = {
         "type": int(item.type),
         "content": "" if content_hidden else item.content,
         "mentions": [user(person) for person in item.mentions],
-        "mention_roles": [str(id) for id in item.mention_roles],
-        "attachments": []
-        if content_hidden
-        else [attachment(a) for a in item.attachments if a.url not in in_embeds],
+        "mention_roles": [str(role_id) for role_id in item.mention_roles],
+        "attachments": [] if content_hidden else [attachment(a) for a in item.attachments if a.url not in in_embeds],
         "embeds": [] if content_hidden or item.flags & MessageFlag.SUPPRESS_EMBEDS else item.embeds,
         "timestamp": timestamp(item.created_at),
         "edited_timestamp": timestamp(item.edited_at) if item.edited_at is not None else None,

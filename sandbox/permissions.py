@@ -59,10 +59,7 @@ MEMBER_DEFAULT = (
 IN_DIRECT_MESSAGE = MEMBER_DEFAULT | Permission.MENTION_EVERYONE
 
 WITHOUT_BOT_MEMBER = (
-    Permission.EMBED_LINKS
-    | Permission.ATTACH_FILES
-    | Permission.MENTION_EVERYONE
-    | Permission.USE_EXTERNAL_EMOJIS
+    Permission.EMBED_LINKS | Permission.ATTACH_FILES | Permission.MENTION_EVERYONE | Permission.USE_EXTERNAL_EMOJIS
 )
 """What an app that is not a member of the guild (a user install) may do in its interactions."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +20,7 @@ from sandbox.interactions import Interaction, Interactions
 from sandbox.messages import Messages
 from sandbox.model import Channel, Guild, Message, Overwrite, User
 from sandbox.openapi import Description
+from sandbox.page import Page
 from sandbox.permissions import Permission
 from sandbox.ratelimits import RateLimits
 from sandbox.rest.api import PREFIX, Api, Record
@@ -27,7 +28,23 @@ from sandbox.rest.call import Services
 from sandbox.uploads import MOST_REQUEST_BYTES
 
 HOST = "127.0.0.1"
-TOKEN = "sandbox.token.not-a-secret"
+TOKEN = "sandbox.token.not-a-secret"  # noqa: S105 -- it opens nothing but this sandbox
+
+
+@web.middleware
+async def _own_host_only(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Refuse what a foreign web page in the same browser could send here (DNS rebinding, cross-site posts)."""
+    if request.url.host not in (HOST, "localhost"):
+        raise web.HTTPForbidden(text="the sandbox answers on loopback only")
+    origin = request.headers.get("Origin")
+    if origin is not None and origin not in (
+        f"http://{HOST}:{request.url.port}",
+        f"http://localhost:{request.url.port}",
+    ):
+        raise web.HTTPForbidden(text="the sandbox takes requests of its own page only")
+    return await handler(request)
 
 
 class Sandbox:
@@ -69,13 +86,15 @@ class Sandbox:
         self._services = Services(self.world, self.messages, self.interactions, self.commands, self.gateway)
         description = Description(Path(path)) if path else None
         self._api = Api(self._services, token, self.rate_limits, self.faults, description)
+        self._page = Page(self._services)
         self._port = port
         self._runner: web.AppRunner | None = None
 
     # -- running ---------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=MOST_REQUEST_BYTES)
+        app = web.Application(client_max_size=MOST_REQUEST_BYTES, middlewares=[_own_host_only])
+        app.add_routes(self._page.routes())
         app.add_routes(self._api.routes())
         app.add_routes(cdn.Cdn(self.world).routes())
         app.add_routes([web.get("/gateway", self.gateway.handle), web.get("/gateway/", self.gateway.handle)])
@@ -93,6 +112,7 @@ class Sandbox:
     ) -> None:
         self.faults.clear()
         await self.interactions.close()
+        self._page.close()
         await self.gateway.close()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -199,9 +219,7 @@ class Sandbox:
         """Wait until a bot is online and (if named) has registered a command."""
 
         def ready() -> bool:
-            names = {
-                c["name"] for guild_id in (None, *self.world.guilds) for c in self.commands.list(guild_id)
-            }
+            names = {c["name"] for guild_id in (None, *self.world.guilds) for c in self.commands.registered(guild_id)}
             return self.gateway.online and (command is None or command in names)
 
         await self.wait_until(ready, timeout, "the bot")
@@ -215,9 +233,7 @@ class Sandbox:
             self.world.add_member(guild, user)
         return Hands(self._services, user)
 
-    def add_guild(
-        self, name: str, *, channels: tuple[str, ...] = ("general",), with_bot: bool = True
-    ) -> Guild:
+    def add_guild(self, name: str, *, channels: tuple[str, ...] = ("general",), with_bot: bool = True) -> Guild:
         """A new guild with Alice, Bob and Ada; a connected bot joins it unless told otherwise."""
         guild = self.world.add_guild(name, owner=self.furniture.ada, with_bot=with_bot)
         for user in (self.furniture.alice, self.furniture.bob):
@@ -235,8 +251,6 @@ class Sandbox:
         deny: Permission = Permission.NONE,
     ) -> None:
         """Set a user's overwrite in a channel, in place of the one there; for the bot: take ``world.bot``."""
-        from sandbox.events import ChannelUpdated
-
         channel.overwrites = [o for o in channel.overwrites if o.id != target.id]
         channel.overwrites.append(Overwrite(target.id, is_member=True, allow=int(allow), deny=int(deny)))
         self.world.hub.publish(ChannelUpdated(channel))

@@ -64,9 +64,7 @@ async def _read_multipart(request: web.Request) -> Body:
         if name == "payload_json":
             body.json = _parse(data)
         elif match := re.fullmatch(r"files\[(\d+)\]", name):
-            body.files[int(match[1])] = File(
-                part.filename or "unknown", data, part.headers.get("Content-Type")
-            )
+            body.files[int(match[1])] = File(part.filename or "unknown", data, part.headers.get("Content-Type"))
         else:
             raise errors.form_error(name or "_form", "BASE_TYPE_CHOICES", "Unknown form field.")
     return body
@@ -127,9 +125,7 @@ def new_attachments(
     for number, file in sorted(files.items()):
         entry = named.get(str(number), {})
         described = File(file.filename, file.data, file.content_type, entry.get("description"))
-        made.append(
-            make_attachment(world, channel.id, described, ephemeral=ephemeral, filename=entry.get("filename"))
-        )
+        made.append(make_attachment(world, channel.id, described, ephemeral=ephemeral, filename=entry.get("filename")))
     return made
 
 
@@ -142,9 +138,7 @@ def kept_attachments(body: Json, files: dict[int, File], existing: list[Attachme
     return [attachment for attachment in existing if str(attachment.id) in ids]
 
 
-def check_attachments(
-    body: Json, files: dict[int, File], existing: list[Attachment], wrong: FormErrors
-) -> None:
+def check_attachments(body: Json, files: dict[int, File], existing: list[Attachment], wrong: FormErrors) -> None:
     """Note attachment entries that are too many, too long or belong to no file."""
     entries = body.get("attachments")
     kept = kept_attachments(body, files, existing) if entries is None or isinstance(entries, list) else []
@@ -159,9 +153,7 @@ def check_attachments(
     for index, entry in enumerate(entries):
         path = f"attachments.{index}"
         if str(entry.get("id")) not in known:
-            wrong.add(
-                f"{path}.id", "ATTACHMENT_NOT_FOUND", "Attachment data for the uploaded file not found."
-            )
+            wrong.add(f"{path}.id", "ATTACHMENT_NOT_FOUND", "Attachment data for the uploaded file not found.")
         if entry.get("filename") is not None:
             wrong.length(f"{path}.filename", entry["filename"], most=1024, least=1)
         if entry.get("description") is not None:

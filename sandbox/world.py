@@ -65,9 +65,7 @@ class World:
 
     # -- making things ---------------------------------------------------------------------------
 
-    def add_user(
-        self, username: str, name: str | None = None, *, bot: bool = False, accent: str = "#5865f2"
-    ) -> User:
+    def add_user(self, username: str, name: str | None = None, *, bot: bool = False, accent: str = "#5865f2") -> User:
         user = User(self.ids.founding(), username, name or username.title(), bot=bot, accent=accent)
         self.users[user.id] = user
         return user
@@ -86,9 +84,7 @@ class World:
         self.hub.publish(GuildCreated(guild))
         return guild
 
-    def add_role(
-        self, guild: Guild, name: str, *, permissions: int = 0, color: int = 0, managed: bool = False
-    ) -> Role:
+    def add_role(self, guild: Guild, name: str, *, permissions: int = 0, color: int = 0, managed: bool = False) -> Role:
         role = Role(
             self.ids.founding(),
             name,
@@ -111,7 +107,7 @@ class World:
         guild: Guild,
         name: str,
         *,
-        type: ChannelType = ChannelType.TEXT,
+        kind: ChannelType = ChannelType.TEXT,
         topic: str | None = None,
         nsfw: bool = False,
         parent: Channel | None = None,
@@ -119,7 +115,7 @@ class World:
     ) -> Channel:
         channel = Channel(
             self.ids.founding(),
-            type,
+            kind,
             name,
             guild.id,
             parent.id if parent else None,
@@ -134,12 +130,12 @@ class World:
         return channel
 
     def add_thread(
-        self, parent: Channel, name: str, owner: User, *, id: int | None = None, private: bool = False
+        self, parent: Channel, name: str, owner: User, *, thread_id: int | None = None, private: bool = False
     ) -> Channel:
         assert parent.guild_id is not None
         guild = self.guilds[parent.guild_id]
         thread = Channel(
-            id or self.ids.founding(),
+            thread_id or self.ids.founding(),
             ChannelType.PRIVATE_THREAD if private else ChannelType.PUBLIC_THREAD,
             name,
             guild.id,
@@ -174,24 +170,24 @@ class World:
 
     # -- finding things --------------------------------------------------------------------------
 
-    def user(self, id: int) -> User:
+    def user(self, user_id: int) -> User:
         try:
-            return self.users[id]
+            return self.users[user_id]
         except KeyError:
             raise errors.unknown_user() from None
 
-    def guild(self, id: int) -> Guild:
+    def guild(self, guild_id: int) -> Guild:
         try:
-            return self.guilds[id]
+            return self.guilds[guild_id]
         except KeyError:
             raise errors.unknown_guild() from None
 
     def guild_of(self, channel: Channel) -> Guild | None:
         return None if channel.guild_id is None else self.guilds[channel.guild_id]
 
-    def message(self, channel: Channel, id: int) -> Message:
+    def message(self, channel: Channel, message_id: int) -> Message:
         """A message of a channel; ephemeral ones are nobody's business but their interaction's."""
-        message = channel.messages.get(id)
+        message = channel.messages.get(message_id)
         if message is None or message.is_ephemeral:
             raise errors.unknown_message()
         return message

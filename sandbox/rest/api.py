@@ -60,9 +60,7 @@ class Api:
     def routes(self) -> list[web.RouteDef]:
         """The routes, those with more fixed parts first, so that @me wins over {user_id}."""
         assert _TOPICS
-        ordered = sorted(
-            TABLE, key=lambda route: [part.startswith("{") for part in route.template.split("/")]
-        )
+        ordered = sorted(TABLE, key=lambda route: [part.startswith("{") for part in route.template.split("/")])
         made = [web.route(route.method, PREFIX + route.template, self._handler(route)) for route in ordered]
         return [*made, web.route("*", "/api/{rest:.*}", self._unknown)]
 
@@ -134,15 +132,11 @@ class Api:
     def _check_request(self, route: Route, request: web.Request, body: Body) -> None:
         if self._description is not None:
             is_multipart = request.content_type == "multipart/form-data"
-            self.violations += self._description.check_request(
-                route.method, route.template, body.json, is_multipart
-            )
+            self.violations += self._description.check_request(route.method, route.template, body.json, is_multipart)
 
     def _check_answer(self, route: Route, reply: Reply) -> None:
         if self._description is not None:
-            self.violations += self._description.check_answer(
-                route.method, route.template, reply.status, reply.json
-            )
+            self.violations += self._description.check_answer(route.method, route.template, reply.status, reply.json)
 
 
 def _limited(headers: dict[str, str]) -> Reply:

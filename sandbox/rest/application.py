@@ -55,9 +55,7 @@ async def get_user(call: Call) -> Reply:
 async def open_direct_channel(call: Call) -> Reply:
     recipient = str(call.json.get("recipient_id", ""))
     if not recipient.isdecimal():
-        raise errors.form_error(
-            "recipient_id", "NUMBER_TYPE_COERCE", f'Value "{recipient[:64]}" is not snowflake.'
-        )
+        raise errors.form_error("recipient_id", "NUMBER_TYPE_COERCE", f'Value "{recipient[:64]}" is not snowflake.')
     user = call.world.user(int(recipient))
     if user is call.world.bot:
         raise errors.cannot_dm()
@@ -131,7 +129,7 @@ def _shown(call: Call, command: Json) -> Json:
 @route("GET", "/applications/{application_id}/commands")
 @route("GET", "/applications/{application_id}/guilds/{guild_id}/commands")
 async def list_commands(call: Call) -> Reply:
-    return Reply(json=[_shown(call, command) for command in call.services.commands.list(_scope(call))])
+    return Reply(json=[_shown(call, command) for command in call.services.commands.registered(_scope(call))])
 
 
 @route("PUT", "/applications/{application_id}/commands")

@@ -59,9 +59,7 @@ class Call:
         if self.body.json is None:
             return {}
         if not isinstance(self.body.json, dict):
-            raise errors.form_error(
-                "_body", "MODEL_TYPE_CONVERT", "Only dictionaries may be used in a ModelType"
-            )
+            raise errors.form_error("_body", "MODEL_TYPE_CONVERT", "Only dictionaries may be used in a ModelType")
         return self.body.json
 
     @property

@@ -76,7 +76,7 @@ async def thread_from_message(call: Call) -> Reply:
     message = call.world.message(channel, call.id("message_id"))
     if message.thread_id is not None:
         raise errors.ApiError(400, 160004, "A thread has already been created for this message")
-    thread = call.world.add_thread(channel, _thread_name(call.json), call.world.bot, id=message.id)
+    thread = call.world.add_thread(channel, _thread_name(call.json), call.world.bot, thread_id=message.id)
     message.thread_id = thread.id
     message.flags |= MessageFlag.HAS_THREAD
     call.services.messages.changed(message)
@@ -93,7 +93,7 @@ async def thread(call: Call) -> Reply:
     needed = Permission.CREATE_PRIVATE_THREADS if private else Permission.CREATE_PUBLIC_THREADS
     channel = _threadable(call, needed)
     made = call.world.add_thread(
-        channel, _thread_name(body), call.world.bot, id=call.world.ids.next(), private=private
+        channel, _thread_name(body), call.world.bot, thread_id=call.world.ids.next(), private=private
     )
     return Reply(201, payloads.channel(made))
 
@@ -102,7 +102,7 @@ def _forum_post(call: Call, forum: Channel) -> Reply:
     message = call.json.get("message")
     if not isinstance(message, dict):
         raise errors.form_error("message", "BASE_TYPE_REQUIRED", "This field is required")
-    made = call.world.add_thread(forum, _thread_name(call.json), call.world.bot, id=call.world.ids.next())
+    made = call.world.add_thread(forum, _thread_name(call.json), call.world.bot, thread_id=call.world.ids.next())
     posted = call.services.messages.post(made, call.world.bot, message, Origin(files=call.files))
     return Reply(201, payloads.channel(made) | {"message": payloads.message(posted)})
 

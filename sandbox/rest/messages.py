@@ -129,12 +129,10 @@ async def bulk_delete(call: Call) -> Reply:
     ids = call.json.get("messages")
     if not isinstance(ids, list) or not 2 <= len(ids) <= 100:
         raise errors.form_error("messages", "BASE_TYPE_BAD_LENGTH", "Must be between 2 and 100 in length.")
-    found = [channel.messages[int(id)] for id in ids if int(id) in channel.messages]
+    found = [channel.messages[int(named)] for named in ids if int(named) in channel.messages]
     if any(call.world.clock.time() - message.created_at > BULK_DELETE_SECONDS for message in found):
         raise errors.ApiError(400, 50034, "You can only bulk delete messages that are under 14 days old.")
-    call.services.messages.delete(
-        channel, [message for message in found if not message.is_ephemeral], bulk=True
-    )
+    call.services.messages.delete(channel, [message for message in found if not message.is_ephemeral], bulk=True)
     return Reply(204)
 
 
