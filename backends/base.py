@@ -27,7 +27,7 @@ from typing import Protocol
 from config.catalogue import Offer
 from domain.errors import EaselError
 from domain.job import Failure
-from domain.money import MicroUSD
+from domain.money import FREE, MicroUSD
 from domain.request import ImageRequest
 
 
@@ -115,6 +115,8 @@ class PictureFailed:
 
     index: int
     failure: Failure
+    cost: MicroUSD = FREE
+    """What the vendor keeps all the same."""
 
 
 Event = Accepted | Loading | Working | Progress | Preview | Made | PictureFailed
@@ -145,7 +147,14 @@ class BackendUnavailable(CallEnded):
 
 
 class BackendFailed(CallEnded):
-    """Accepted, and then failed for good. Vendors refund such calls."""
+    """Accepted, and then failed for good. Vendors refund such calls.
+
+    ``cost`` is what the vendor keeps all the same: it made a picture that could not be fetched.
+    """
+
+    def __init__(self, error: EaselError, cost: MicroUSD = FREE) -> None:
+        super().__init__(error)
+        self.cost = cost
 
 
 class WorkerDied(CallEnded):

@@ -39,6 +39,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class _OneField(_Strict):
+    field: str
+    """The provider's name."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The provider's names of all fields that the parameter fills."""
+        return (self.field,)
+
+
 def _size(value: object) -> object:
     return Size.parse(value) if isinstance(value, str) else value
 
@@ -46,44 +56,40 @@ def _size(value: object) -> object:
 SizeText = Annotated[Size, BeforeValidator(_size)]
 
 
-class TextParameter(_Strict):
+class TextParameter(_OneField):
     """Free text. ``max_length`` counts characters."""
 
     type: Literal["text"]
-    field: str
     max_length: int | None = None
 
 
-class IntegerParameter(_Strict):
+class IntegerParameter(_OneField):
     """A whole number in a closed range."""
 
     type: Literal["integer"]
-    field: str
     minimum: int
     maximum: int
     default: int | None = None
 
 
-class NumberParameter(_Strict):
+class NumberParameter(_OneField):
     """A number in a closed range."""
 
     type: Literal["number"]
-    field: str
     minimum: float
     maximum: float
     default: float | None = None
 
 
-class ChoiceParameter(_Strict):
+class ChoiceParameter(_OneField):
     """One of a few values. ``values`` maps our word to the provider's."""
 
     type: Literal["choice"]
-    field: str
     values: dict[str, str]
     default: str
 
 
-class SizeParameter(_Strict):
+class SizeParameter(_OneField):
     """Width and height, sent as one text (``template``) or as two fields (``field`` and ``height_field``).
 
     ``minimum`` and ``maximum`` bound each side, ``step`` is the grid, the pixel bounds hold for width times
@@ -91,7 +97,6 @@ class SizeParameter(_Strict):
     """
 
     type: Literal["size"]
-    field: str
     height_field: str | None = None
     template: str = "{width}*{height}"
     minimum: int
@@ -102,12 +107,16 @@ class SizeParameter(_Strict):
     choices: tuple[SizeText, ...] = ()
     default: SizeText
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """One field or two."""
+        return (self.field,) if self.height_field is None else (self.field, self.height_field)
 
-class PictureParameter(_Strict):
+
+class PictureParameter(_OneField):
     """An input picture. ``as_`` says how it travels: as an uploaded file's URL or inside the request."""
 
     type: Literal["picture"]
-    field: str
     send_as: Literal["url", "data-uri", "base64"]
 
 
@@ -142,9 +151,13 @@ class Offer(_Strict):
     """Filled in by the catalogue."""
 
     @model_validator(mode="after")
-    def _has_a_prompt(self) -> Self:
+    def _has_a_prompt_and_fills_each_field_once(self) -> Self:
         if Option.PROMPT not in self.parameters:
             raise ValueError("an offer takes at least a prompt")
+        fields = [field for parameter in self.parameters.values() for field in parameter.fields]
+        for field in [*fields, *self.constants]:
+            if [*fields, *self.constants].count(field) > 1:
+                raise ValueError(f"the field {field} is filled twice")
         return self
 
     @property

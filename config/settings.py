@@ -5,6 +5,7 @@ begins with ``EASEL_`` and is unknown is an error: a misspelt setting must not b
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
@@ -93,11 +94,29 @@ class Settings(BaseSettings):
     wavespeed_slots: int = Field(
         3, ge=1, le=5000, description="Calls to WaveSpeedAI at a time (its lowest account level allows 3)."
     )
+    wavespeed_output_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Further hosts of WaveSpeedAI's pictures, separated by commas; `*.` = any subdomain."
+    )
 
-    @field_validator("easel_guilds", "easel_backends", mode="before")
+    @field_validator("easel_guilds", "easel_backends", "wavespeed_output_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("wavespeed_api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and re.fullmatch(r"[!-~]+", value.get_secret_value()) is None:
+            raise ValueError("a key is made of visible ASCII characters only")
+        return value
+
+    @field_validator("wavespeed_output_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if re.fullmatch(r"(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", host) is None:
+                raise ValueError(f"not a host name: {host!r}")
+        return value
 
     @field_validator("easel_backends")
     @classmethod

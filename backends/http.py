@@ -1,0 +1,383 @@
+"""What all hosted backends share: one way to send, and one reading of what came back.
+
+A *submit* costs money and is sent once, over a connection of its own, so that a connection which the provider
+had already closed cannot make its outcome unknown. Everything else is free and may be asked again.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import httpx
+from pydantic import JsonValue, SecretStr
+
+from backends.base import BackendUnavailable, CallEnded, OutcomeUnknown, RequestRefused
+from backends.clock import Clock
+from backends.limiter import Pace, Pause
+from domain.errors import Code, InternalError, OperatorError
+
+
+class AnswerTooLarge(Exception):
+    """More bytes than any true answer has."""
+
+
+MAX_ANSWER_BYTES = 96 * 2**20
+"""A picture of 64 MiB in base64, and room for the JSON around it."""
+MAX_RETRY_AFTER = 3600.0
+RATE_LIMIT_SECONDS = 10.0
+"""How long to wait after a 429 that does not say."""
+OPERATOR_SECONDS = 60.0
+"""How long to leave a provider alone that refused the key or wants money: an operator has to act first."""
+
+TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which a free call may be asked again."""
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+"""Raised before the first byte of a request is written."""
+_BROKEN = (httpx.RequestError, OSError, AnswerTooLarge)
+"""Raised where an exchange did not come to its end; TimeoutError is an OSError."""
+_NOT_FOLLOWED = frozenset({301, 302, 307, 308})
+"""By these a server says that it did nothing and that somebody else should be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. ``read`` is the longest silence, ``total`` the longest free call."""
+
+    connect: float = 10.0
+    write: float = 60.0
+    read: float = 60.0
+    pool: float = 30.0
+    total: float = 120.0
+
+    @property
+    def httpx(self) -> httpx.Timeout:
+        """For httpx's clients."""
+        return httpx.Timeout(connect=self.connect, write=self.write, read=self.read, pool=self.pool)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP answer. ``body`` is None where it was not JSON (or JSON's null)."""
+
+    status: int
+    body: JsonValue
+    retry_after: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """The status says that it worked."""
+        return 200 <= self.status < 300
+
+
+class Unanswered(Exception):
+    """A free call got no usable answer in its time. ``reason`` is short and holds no secret."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class BearerAuth(httpx.Auth):
+    """Sends the key to one origin and to no other."""
+
+    def __init__(self, key: SecretStr, origin: httpx.URL) -> None:
+        self._key = key
+        self._origin = origin
+
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
+        """Adds the header where it belongs."""
+        if same_origin(request.url, self._origin):
+            request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        yield request
+
+
+class HostedApi:
+    """A provider's JSON API. ``name`` is the backend's key, ``key_setting`` the variable that holds the API key.
+
+    Raises OperatorError (SETTING_INVALID) for a key that cannot stand in a header.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        base_url: str,
+        key: SecretStr,
+        key_setting: str,
+        clock: Clock,
+        timeouts: Timeouts,
+    ) -> None:
+        if re.fullmatch(r"[!-~]+", key.get_secret_value()) is None:
+            raise OperatorError(
+                Code.SETTING_INVALID,
+                setting=key_setting,
+                problem="a key is made of visible ASCII characters only",
+            )
+        self.name = name
+        self.base_url = httpx.URL(base_url.rstrip("/"))
+        self.pause = Pause(clock)
+        self._clock = clock
+        self._key = key
+        self._timeouts = timeouts
+        auth = BearerAuth(key, self.base_url)
+        verify = httpx.create_ssl_context(trust_env=False)
+        headers = {"User-Agent": "easel", "Accept": "application/json"}
+        self._submitting = httpx.AsyncClient(
+            auth=auth,
+            headers=headers,
+            timeout=timeouts.httpx,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            trust_env=False,
+            verify=verify,
+        )
+        self._asking = httpx.AsyncClient(
+            auth=auth,
+            headers=headers,
+            timeout=timeouts.httpx,
+            limits=httpx.Limits(max_connections=50, max_keepalive_connections=10),
+            trust_env=False,
+            verify=verify,
+        )
+
+    def url(self, path: str) -> str:
+        """The URL of a path that begins with a slash, or of the base itself for an empty one."""
+        return str(self.base_url) + path
+
+    async def submit(self, path: str, body: JsonValue, *, seconds: float | None = None) -> Answer:
+        """Send a paid call, once; the answer has a 2xx status.
+
+        ``seconds`` bounds it, where it may take longer than the ``total`` of the timeouts. Raises
+        RequestRefused and BackendUnavailable where it was definitely not accepted, OutcomeUnknown otherwise.
+        """
+        if self.pause.remaining > 0:
+            raise BackendUnavailable(OperatorError(Code.BACKEND_RATE_LIMITED, backend=self.name), self.pause.remaining)
+        try:
+            answer = await self._exchange(self._submitting, "POST", path, seconds=seconds, json=body)
+        except _NOT_SENT as error:
+            raise BackendUnavailable(self.unreachable(describe(error))) from None
+        except _BROKEN as error:
+            raise self.unknown(describe(error)) from None
+        if answer.ok:
+            return answer
+        raise self.refusal(answer)
+
+    async def ask(self, method: str, path: str, *, json: JsonValue = None) -> Answer:
+        """A free call, sent once. Raises Unanswered where no complete answer came."""
+        try:
+            return await self._exchange(self._asking, method, path, json=json)
+        except _BROKEN as error:
+            raise Unanswered(describe(error)) from None
+
+    async def poll(self, method: str, path: str, *, until: float, pace: Pace, json: JsonValue = None) -> Answer:
+        """A free call, asked again after transient failures until the clock shows ``until``.
+
+        Raises Unanswered.
+        """
+        reason, wait = "too many calls", 0.0
+        for delay in pace.delays():
+            wait = max(wait, self.pause.remaining)
+            if self._clock.now() + wait > until:
+                raise Unanswered(reason)
+            if wait:
+                await self._clock.sleep(wait)
+            try:
+                answer = await self.ask(method, path, json=json)
+            except Unanswered as error:
+                reason, wait = error.reason, delay
+                continue
+            if answer.status not in TRANSIENT:
+                return answer
+            reason, wait = f"HTTP {answer.status}", max(delay, answer.retry_after or 0)
+            if answer.status == 429:
+                self.pause.extend(wait)
+        raise AssertionError("the delays of a pace have no end")
+
+    async def upload(self, path: str, *, field: str, file: tuple[str, bytes, str]) -> Answer:
+        """Send a file as multipart; free, so tried three times. The answer has a 2xx status.
+
+        ``file`` is name, content, media type. Raises RequestRefused and BackendUnavailable.
+        """
+        failure: CallEnded | None = None
+        for delay in (1.0, 3.0, 0.0):
+            try:
+                answer = await self._exchange(self._asking, "POST", path, files={field: file})
+            except _BROKEN as error:
+                failure = BackendUnavailable(self.unreachable(describe(error)))
+            else:
+                if answer.ok:
+                    return answer
+                failure = self.refusal(answer)
+                if answer.status == 429 or answer.status not in TRANSIENT:
+                    break
+                # Nothing was paid for, so nothing is unknown.
+                failure = BackendUnavailable(self.unreachable(f"HTTP {answer.status}"))
+            if delay:
+                await self._clock.sleep(delay)
+        assert failure is not None
+        if isinstance(failure, OutcomeUnknown):
+            failure = BackendUnavailable(failure.error)
+        raise failure
+
+    def refusal(self, answer: Answer) -> CallEnded:
+        """What a status other than 2xx says about a paid submit."""
+        status, reason = answer.status, self.text(answer.body)
+        backend = self.name
+        match status:
+            case 401 | 403:
+                return BackendUnavailable(
+                    OperatorError(Code.BACKEND_KEY_REFUSED, backend=backend, status=status, reason=reason),
+                    OPERATOR_SECONDS,
+                )
+            case 402:
+                return BackendUnavailable(
+                    OperatorError(Code.BACKEND_OUT_OF_CREDIT, backend=backend, reason=reason),
+                    OPERATOR_SECONDS,
+                )
+            case 429:
+                wait = RATE_LIMIT_SECONDS if answer.retry_after is None else answer.retry_after
+                self.pause.extend(wait)
+                return BackendUnavailable(OperatorError(Code.BACKEND_RATE_LIMITED, backend=backend), wait)
+            case 408 | 425:
+                return BackendUnavailable(self.unreachable(f"HTTP {status}"))
+            case _ if status in _NOT_FOLLOWED:
+                return BackendUnavailable(
+                    OperatorError(
+                        Code.BACKEND_REFUSED,
+                        backend=backend,
+                        status=status,
+                        reason="it answers with a redirect: check its base URL",
+                    ),
+                    OPERATOR_SECONDS,
+                )
+            case _ if 400 <= status < 500:
+                return RequestRefused(
+                    OperatorError(Code.BACKEND_REFUSED, backend=backend, status=status, reason=reason)
+                )
+            case _:
+                return self.unknown(f"HTTP {status}")
+
+    def unreachable(self, reason: str) -> OperatorError:
+        """The error for a provider that cannot be spoken to."""
+        return OperatorError(Code.BACKEND_UNREACHABLE, backend=self.name, reason=reason)
+
+    def unknown(self, reason: str) -> OutcomeUnknown:
+        """The end of a paid call whose answer was lost."""
+        return OutcomeUnknown(InternalError(Code.OUTCOME_UNKNOWN, backend=self.name, reason=reason))
+
+    def text(self, body: JsonValue) -> str:
+        """The sentence in an error's body: one short line, without our key."""
+        return self.clean(_sentence(body))
+
+    def clean(self, text: str) -> str:
+        """A stranger's text as one short line of printable characters, without our key."""
+        text = text.replace(self._key.get_secret_value(), "…")
+        return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._submitting.aclose()
+        await self._asking.aclose()
+
+    async def _exchange(
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        path: str,
+        *,
+        seconds: float | None = None,
+        json: JsonValue = None,
+        files: Mapping[str, tuple[str, bytes, str]] | None = None,
+    ) -> Answer:
+        timeout = self._timeouts.httpx
+        if seconds is not None:
+            timeout.read = seconds
+        async with (
+            asyncio.timeout(max(self._timeouts.total, seconds or 0)),
+            client.stream(method, self.url(path), json=json, files=files, timeout=timeout) as response,
+        ):
+            try:
+                content = await _content(response)
+            except (httpx.RequestError, AnswerTooLarge):
+                # A refusal is a refusal, even when its explanation is lost.
+                if not 400 <= response.status_code < 500:
+                    raise
+                content = b""
+            return Answer(response.status_code, _json(content), retry_after(response.headers))
+
+
+def same_origin(one: httpx.URL, other: httpx.URL) -> bool:
+    """Same scheme, host and port."""
+    return (one.scheme, one.host, _port(one)) == (other.scheme, other.host, _port(other))
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date), at most an hour."""
+    value = headers.get("Retry-After", "").strip()
+    if not value:
+        return None
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
+        return min(float(value), MAX_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return min(max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()), MAX_RETRY_AFTER)
+
+
+def describe(error: Exception) -> str:
+    """What broke, in a word or two and never in the words of an exception: those can hold headers."""
+    match error:
+        case httpx.ConnectError():
+            return "no connection"
+        case httpx.ConnectTimeout():
+            return "no connection in time"
+        case httpx.PoolTimeout():
+            return "too many calls at once"
+        case httpx.TimeoutException() | TimeoutError():
+            return "no answer in time"
+        case AnswerTooLarge():
+            return "an answer that is too large"
+        case _:
+            return "connection lost"
+
+
+def _port(url: httpx.URL) -> int | None:
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+async def _content(response: httpx.Response) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > MAX_ANSWER_BYTES:
+            raise AnswerTooLarge
+    return bytes(content)
+
+
+def _json(content: bytes) -> JsonValue:
+    try:
+        value: JsonValue = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _sentence(body: JsonValue) -> str:
+    match body:
+        case str():
+            return body
+        case {"message": str(text)} | {"error": str(text)} | {"detail": str(text)}:
+            return text
+        case {"error": dict(inner)}:
+            return _sentence(inner)
+        case {"errors": [first, *_]}:
+            return _sentence(first)
+        case _:
+            return ""

@@ -1,0 +1,373 @@
+"""WaveSpeedAI: submit, then poll.
+
+Sources: the vendor's pages "HiDream I1 Dev" (API v2), "Hidream I1 Full", "Hidream E1 Full" and "Hidream O1 Image
+Dev Text To Image" (API v3); the official SDK (wavespeed 2.0.5) for terminal statuses; the vendor's error codes.
+An offer's target is the path of its endpoint.
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from pydantic import BaseModel, JsonValue, SecretStr, ValidationError, field_validator
+
+from backends.addresses import Resolve, resolve
+from backends.base import (
+    Accepted,
+    BackendFailed,
+    BackendUnavailable,
+    Call,
+    CallEnded,
+    Events,
+    Health,
+    HealthState,
+    Made,
+    OutcomeUnknown,
+    Picture,
+    RequestRefused,
+    Working,
+)
+from backends.body import request_body
+from backends.clock import Clock
+from backends.download import OutputFetcher, OutputUnusable
+from backends.http import OPERATOR_SECONDS, Answer, HostedApi, Timeouts, Unanswered
+from backends.limiter import KeptHealth, Pace
+from config.catalogue import Offer, Option
+from config.settings import Settings
+from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
+from domain.job import Failure
+from domain.request import PictureFormat
+
+OUTPUT_HOSTS = ("*.wavespeed.ai", "d2g64w682n9w0w.cloudfront.net")
+"""Where its pictures lie; the second is the CDN host of the example in "Hidream E1 Full"."""
+
+_FAILED = frozenset({"failed", "cancelled", "timeout", "deleted"})
+"""Terminal statuses without a picture; the official SDK knows the last three."""
+_MODERATION = 1200
+_PARAMETERS = frozenset({1400, 1401})
+_REFUSAL_CODES = _PARAMETERS | {_MODERATION, 1402}
+"""Codes that say the request was not taken, where no task id comes with them."""
+_FAILURE_CODES = (1200, 1400, 1401, 1402, 1403, 1405, 5000, 5003, 5004)
+_PASSING = frozenset({5000, 5003, 5004})
+"""Codes to ask again after; around an answer that tells no failure they end nothing."""
+_MAX_STRANGE_POLLS = 5
+"""So many answers in a row that make no sense, or know no such task, end the polling."""
+
+
+class _Prediction(BaseModel):
+    """``data`` of every answer about a task. The pages call ``outputs`` a string once and an array elsewhere."""
+
+    id: str = ""
+    status: str = ""
+    outputs: tuple[str, ...] = ()
+    has_nsfw_contents: bool | tuple[bool, ...] | None = None
+    error: str = ""
+    code: int | None = None
+    timings: dict[str, JsonValue] = {}
+
+    @field_validator("outputs", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        if isinstance(value, str):
+            return (value,) if value else ()
+        return value or ()
+
+    @field_validator("error", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        match value:
+            case {"message": str(message), **rest}:
+                return f"{message} {rest.get('code', '')}".rstrip()
+            case None:
+                return ""
+            case _:
+                return value
+
+    @field_validator("timings", mode="before")
+    @classmethod
+    def _object(cls, value: object) -> object:
+        return value if isinstance(value, dict) else {}
+
+    @property
+    def flagged(self) -> bool:
+        match self.has_nsfw_contents:
+            case None:
+                return False
+            case bool(flag):
+                return flag
+            case flags:
+                return any(flags)
+
+    @property
+    def seconds(self) -> float | None:
+        milliseconds = self.timings.get("inference")
+        if isinstance(milliseconds, int | float) and milliseconds > 0:
+            return float(milliseconds) / 1000
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What an answer says: the code around it (200, an HTTP status or one of theirs) and the task."""
+
+    code: int | None
+    message: str
+    prediction: _Prediction | None
+
+
+class WaveSpeedBackend:
+    """The hosted API of WaveSpeedAI. One picture a call."""
+
+    key: Final = "wavespeed"
+    resumes: Final = True
+    repeatable_submit: Final = False
+
+    def __init__(
+        self,
+        *,
+        api_key: SecretStr,
+        base_url: str,
+        slots: int,
+        output_hosts: Sequence[str] = (),
+        clock: Clock | None = None,
+        pace: Pace | None = None,
+        timeouts: Timeouts | None = None,
+        resolve: Resolve = resolve,
+    ) -> None:
+        self._clock = clock or Clock()
+        self._pace = pace or Pace()
+        self._slots = slots
+        timeouts = timeouts or Timeouts()
+        self._api = HostedApi(
+            name=self.key,
+            base_url=base_url,
+            key=api_key,
+            key_setting="WAVESPEED_API_KEY",
+            clock=self._clock,
+            timeouts=timeouts,
+        )
+        self._outputs = OutputFetcher(
+            base_url=self._api.base_url,
+            hosts=(*OUTPUT_HOSTS, *output_hosts),
+            clock=self._clock,
+            timeouts=timeouts,
+            resolve=resolve,
+        )
+        self._health = KeptHealth(self._probe, self._clock)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "WaveSpeedBackend | None":
+        """The backend that the settings describe; None where there is no key. Raises OperatorError."""
+        if settings.wavespeed_api_key is None:
+            return None
+        return cls(
+            api_key=settings.wavespeed_api_key,
+            base_url=str(settings.wavespeed_base_url),
+            slots=settings.wavespeed_slots,
+            output_hosts=settings.wavespeed_output_hosts,
+        )
+
+    async def run(self, call: Call) -> Events:
+        """Submit once, then follow. See ``Backend.run``."""
+        (picture,) = call.pictures
+        body = request_body(call.offer, call.request, seed=picture.seed, picture=await self._input_picture(call))
+        try:
+            answer = await self._api.submit(call.offer.target, body)
+        except BackendUnavailable as ended:
+            self._remember(ended)
+            raise
+        prediction = self._accepted(answer)
+        yield Accepted((picture.index,), prediction.id)
+        async with aclosing(self._follow(call, picture, prediction.id, prediction)) as events:
+            async for event in events:
+                yield event
+
+    async def resume(self, call: Call, remote_id: str) -> Events:
+        """Poll a task that was accepted earlier. See ``Backend.resume``."""
+        (picture,) = call.pictures
+        async with aclosing(self._follow(call, picture, remote_id, None)) as events:
+            async for event in events:
+                yield event
+
+    async def health(self) -> Health:
+        """Whether it answers and takes the key; the balance as detail. Asked at most once a minute."""
+        return await self._health.get()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._api.aclose()
+        await self._outputs.aclose()
+
+    async def _input_picture(self, call: Call) -> str | None:
+        if Option.IMAGE not in call.offer.parameters or call.source is None:
+            return None
+        content = await asyncio.to_thread(call.source.read_bytes)
+        name, media_type = _multipart_name(call.source)
+        answer = await self._api.upload("/api/v3/media/upload/binary", field="file", file=(name, content, media_type))
+        match answer.body:
+            case {"data": {"download_url": str(url)}} if url:
+                return url
+            case _:
+                raise BackendUnavailable(
+                    OperatorError(
+                        Code.BACKEND_ANSWER_INVALID, backend=self.key, reason="the upload's answer has no URL"
+                    )
+                )
+
+    def _accepted(self, answer: Answer) -> _Prediction:
+        reading = self._read(answer.body)
+        if reading is None:
+            raise self._api.unknown("an answer that makes no sense")
+        if reading.prediction is not None and reading.prediction.id:
+            return reading.prediction
+        # Without an id nothing was accepted, as far as the answer says why.
+        code = reading.code or 0
+        if code in _REFUSAL_CODES:
+            raise RequestRefused(self._failure(code, reading.message))
+        if 400 <= code < 500:
+            ended = self._api.refusal(Answer(code, {"message": reading.message}, answer.retry_after))
+            if isinstance(ended, BackendUnavailable):
+                self._remember(ended)
+            raise ended
+        raise self._api.unknown("an answer without a task id")
+
+    async def _follow(self, call: Call, picture: Picture, remote_id: str, prediction: _Prediction | None) -> Events:
+        until = self._clock.now() + call.offer.deadline_seconds
+        path = _result_path(call.offer, remote_id)
+        delays = self._pace.delays()
+        delay = 0.0 if prediction is None else next(delays)  # a task that is resumed may long be done
+        strange = 0
+        told = False
+        while True:
+            if prediction is not None:
+                if prediction.status in _FAILED:
+                    raise BackendFailed(self._failure(prediction.code, prediction.error or prediction.status))
+                if prediction.status == "completed":
+                    break
+                if prediction.status == "processing" and not told:
+                    told = True
+                    yield Working()
+            if self._clock.now() + delay > until:
+                raise self._too_late()
+            await self._clock.sleep(delay)
+            delay = next(delays)
+            try:
+                answer = await self._api.poll("GET", path, until=until, pace=self._pace)
+            except Unanswered:
+                raise self._too_late() from None
+            reading = self._read(answer.body) if answer.ok else None
+            prediction = None if reading is None else reading.prediction
+            if prediction is not None:
+                strange = 0
+                continue
+            if not answer.ok and answer.status != 404:
+                raise self._api.unknown(f"HTTP {answer.status} for its result")
+            if reading is not None and reading.code in _PASSING:
+                continue
+            strange += 1
+            if strange >= _MAX_STRANGE_POLLS:
+                reason = "it knows no such task" if answer.status == 404 else "answers that make no sense"
+                raise self._api.unknown(reason)
+        yield await self._made(call, picture, prediction)
+
+    async def _made(self, call: Call, picture: Picture, prediction: _Prediction) -> Made:
+        cost = call.offer.price
+        if not prediction.outputs:
+            if prediction.flagged:
+                raise BackendFailed(UserError(Code.CONTENT_FLAGGED, backend=self.key), cost)
+            raise BackendFailed(self._invalid("it says completed and names no picture"), cost)
+        try:
+            path = await self._outputs.save(prediction.outputs[0], call.workspace, str(picture.index))
+        except OutputUnusable as error:
+            raise BackendFailed(self._invalid(f"its picture cannot be fetched: {error.reason}"), cost) from None
+        return Made(
+            index=picture.index,
+            path=path,
+            seconds=prediction.seconds,
+            cost=cost,
+            flagged=prediction.flagged,
+        )
+
+    def _read(self, body: JsonValue) -> _Reading | None:
+        if not isinstance(body, dict):
+            return None
+        code = body.get("code")
+        message = self._api.text(body)
+        data = body.get("data")
+        prediction: _Prediction | None = None
+        if isinstance(data, dict):
+            try:
+                prediction = _Prediction.model_validate(data)
+            except ValidationError:
+                # The id matters more than the rest: with it the task is ours to poll.
+                task_id = data.get("id")
+                prediction = _Prediction(id=task_id) if isinstance(task_id, str) else None
+        code = code if isinstance(code, int) else None
+        if prediction is not None:
+            if prediction.code is None and code in _FAILURE_CODES:
+                prediction = prediction.model_copy(update={"code": code})
+            if not prediction.id and not prediction.status:
+                prediction = None
+        return _Reading(code, message, prediction)
+
+    def _failure(self, code: int | None, text: str) -> EaselError:
+        if code not in _FAILURE_CODES:
+            named = [known for known in _FAILURE_CODES if re.search(rf"\b{known}\b", text)]
+            code = named[0] if named else code
+        reason = self._api.clean(text)
+        if code == _MODERATION:
+            return UserError(Code.CONTENT_FLAGGED, backend=self.key)
+        if code in _PARAMETERS:
+            return OperatorError(Code.BACKEND_REFUSED, backend=self.key, status=code or 0, reason=reason)
+        return OperatorError(Code.BACKEND_FAILED, backend=self.key, reason=reason)
+
+    def _invalid(self, reason: str) -> OperatorError:
+        return OperatorError(Code.BACKEND_ANSWER_INVALID, backend=self.key, reason=reason)
+
+    def _too_late(self) -> OutcomeUnknown:
+        return OutcomeUnknown(InternalError(Code.DEADLINE_PASSED, backend=self.key))
+
+    def _remember(self, ended: CallEnded) -> None:
+        # A refused key or an empty purse stays so until the operator acts: the selector should know.
+        if ended.error.code in (Code.BACKEND_KEY_REFUSED, Code.BACKEND_OUT_OF_CREDIT):
+            self._health.put(self._down(ended.error), OPERATOR_SECONDS)
+
+    def _down(self, error: EaselError) -> Health:
+        return Health(HealthState.DOWN, self._slots, problem=Failure(error.code, error.parameters))
+
+    async def _probe(self) -> Health:
+        try:
+            answer = await self._api.ask("GET", "/api/v3/balance")
+        except Unanswered as error:
+            return self._down(self._api.unreachable(error.reason))
+        if answer.status == 401:
+            reason = self._api.text(answer.body)
+            return self._down(OperatorError(Code.BACKEND_KEY_REFUSED, backend=self.key, status=401, reason=reason))
+        if answer.status >= 500:
+            return self._down(self._api.unreachable(f"HTTP {answer.status}"))
+        match answer.body:
+            case {"data": {"balance": int(balance) | float(balance)}}:
+                detail = f"balance ${balance:.2f}"
+            case _:
+                detail = f"balance not told (HTTP {answer.status})"
+        return Health(HealthState.UP, self._slots, detail=detail)
+
+
+def _result_path(offer: Offer, remote_id: str) -> str:
+    """A task is asked for under the API version that it was submitted to; the URL in the answer is not used."""
+    version = re.match(r"/api/(v\d+)/", offer.target)
+    assert version is not None, f"not a path of WaveSpeedAI's: {offer.target}"
+    return f"/api/{version[1]}/predictions/{quote(remote_id, safe='')}/result"
+
+
+def _multipart_name(source: Path) -> tuple[str, str]:
+    suffix = source.suffix.lower().removeprefix(".")
+    for picture_format in PictureFormat:
+        if suffix in (picture_format.extension, picture_format.value):
+            return f"picture.{picture_format.extension}", picture_format.media_type
+    return "picture", "application/octet-stream"

@@ -1,0 +1,46 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from backends.clock import Clock
+from backends.http import Timeouts
+from backends.wavespeed import WaveSpeedBackend
+from tests.doubles import FakeClock
+from tests.servers.hosted import KEY
+from tests.servers.wavespeed import WaveSpeedServer
+
+QUICK = Timeouts(connect=2, write=2, read=2, pool=2, total=2)
+"""Far longer than anything on loopback takes, so that only silence runs into it."""
+IMPATIENT = Timeouts(connect=0.2, write=0.2, read=0.1, pool=0.2, total=0.2)
+"""For answers that never come."""
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@asynccontextmanager
+async def wavespeed(server: WaveSpeedServer, clock: FakeClock, **more: Any) -> AsyncIterator[WaveSpeedBackend]:
+    """A backend that speaks to the server and never waits."""
+    settings: dict[str, Any] = {
+        "api_key": SecretStr(KEY),
+        "base_url": server.url,
+        "slots": 3,
+        "clock": Clock(clock.now, clock.sleep),
+        "timeouts": QUICK,
+    }
+    backend = WaveSpeedBackend(**(settings | more))
+    try:
+        yield backend
+    finally:
+        await backend.aclose()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[WaveSpeedServer]:
+    async with WaveSpeedServer() as server:
+        yield server

@@ -1,0 +1,87 @@
+"""The API key is in no log, error, message or repr, at debug level and with httpx's own loggers on."""
+
+import logging
+import traceback
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from backends.base import CallEnded
+from backends.clock import Clock
+from backends.wavespeed import WaveSpeedBackend
+from config.settings import load
+from domain.errors import Code, OperatorError
+from tests.backends.calls import collect, make_call, offer
+from tests.backends.conftest import wavespeed
+from tests.doubles import FakeClock
+from tests.servers.hosted import Fault
+from tests.servers.wavespeed import Plan, WaveSpeedServer
+
+CANARY = "canary-5f0b7d1c9e"
+
+FAULTS = [
+    None,
+    Fault(400, {"message": f"the key {CANARY} may not do this"}),
+    Fault(401, {"message": f"bad key {CANARY}"}),
+    Fault(402, {"message": CANARY}),
+    Fault(429),
+    Fault(500, raw=CANARY),
+    Fault(cut="before"),
+    Fault(cut="middle"),
+    Fault(raw=f"<html>{CANARY}"),
+    Fault(302, headers={"Location": "https://elsewhere.example/"}),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "fine" if fault is None else str(fault.status))
+async def test_the_key_is_nowhere(
+    clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: Fault | None
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("httpx", "httpcore", "asyncio", "backends"):
+        caplog.set_level(logging.DEBUG, name)
+    seen: list[str] = []
+    server = WaveSpeedServer(key=CANARY)
+    async with server, wavespeed(server, clock, api_key=SecretStr(CANARY)) as backend:
+        for route in ("upload", "submit", "result", "balance"):
+            if fault is not None:
+                server.fail(route, fault)
+            server.set_plan(error=f"failed for {CANARY}", statuses=("failed",) if route == "result" else ("completed",))
+            backend._api.pause = type(backend._api.pause)(Clock(clock.now, clock.sleep))
+            try:
+                events = await collect(backend.run(make_call(offer("wavespeed:hidream-e1-full"), tmp_path)))
+                seen.append(repr(events))
+            except CallEnded as ended:
+                seen.append("".join(traceback.format_exception(ended)))
+                seen.append(repr(ended) + str(ended) + repr(ended.error) + str(ended.error))
+            seen.append(repr(await backend.health()))
+            clock.time += 100
+        seen += [repr(backend), repr(vars(backend)), repr(vars(backend._api)), repr(vars(backend._outputs))]
+    seen.append(caplog.text)
+    assert "HTTP Request: POST" in caplog.text
+    assert all(CANARY not in text for text in seen)
+
+
+@pytest.mark.parametrize("key", [f"{CANARY}\n", f"{CANARY} x", f"{CANARY}é", f"\x00{CANARY}"])
+def test_a_key_that_cannot_stand_in_a_header_is_told_without_its_words(key: str, tmp_path: Path) -> None:
+    with pytest.raises(OperatorError) as refused:
+        WaveSpeedBackend(api_key=SecretStr(key), base_url="https://api.wavespeed.ai", slots=1)
+    assert refused.value.parameters["setting"] == "WAVESPEED_API_KEY"
+    with pytest.raises(OperatorError) as unset:
+        load({"WAVESPEED_API_KEY": key}, tmp_path)
+    assert unset.value.code is Code.SETTING_INVALID
+    assert CANARY not in f"{refused.value!r} {unset.value!r}"
+
+
+async def test_words_of_strangers_are_short_lines_of_printable_characters(
+    server: WaveSpeedServer, clock: FakeClock, tmp_path: Path
+) -> None:
+    server.plan = Plan(statuses=("failed",), error="a\x1b[31mb\n\u202ec" + "x" * 5000)
+    async with wavespeed(server, clock) as backend:
+        with pytest.raises(CallEnded) as ended:
+            await collect(backend.run(make_call(offer("wavespeed:hidream-i1-dev"), tmp_path)))
+    reason = str(ended.value.error.parameters["reason"])
+    assert reason.startswith("a [31mb c")
+    assert reason.isprintable()
+    assert len(reason) == 200
