@@ -1,0 +1,291 @@
+"""Starts waiting jobs in fair order on the offers that the selector chooses, and sees each to its end.
+
+One loop, woken by whatever may let a job start: a new job, a freed slot, a backend that came up, a pause that
+ended. After a restart it first goes on from what the last process left behind.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import assert_never
+
+from backends.base import Backend, HealthState
+from backends.selector import Choice, NoChoice, Question, choose
+from config.catalogue import Catalogue, Offer
+from db.database import Transaction
+from db.jobs import FairClocks, StaleMoveError, Waiting
+from domain.errors import Code, UserError
+from domain.job import MAX_STARTS, TASK_OVER, UNDER_WAY, Failure, Job, JobState, TaskState
+from domain.money import MicroUSD
+from jobs.events import QueueMoved, StateChanged
+from jobs.fairness import charge, fair_order
+from jobs.run import JobRun, Workshop, conclude
+
+log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Takes jobs inside its ``running`` block, and hands them back at its end."""
+
+    def __init__(
+        self, workshop: Workshop, catalogue: Catalogue, *, grace_seconds: float, ring: Callable[[], None]
+    ) -> None:
+        self._workshop = workshop
+        self._catalogue = catalogue
+        self._grace_seconds = grace_seconds
+        self._ring = ring
+        self._runs: dict[str, JobRun] = {}
+        self._followers: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        workshop.fleet.on_change = self.wake
+
+    def wake(self) -> None:
+        """Something changed that may let a job start."""
+        self._wake.set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Take jobs until the end of the block; then give running ones a grace period and hand the rest back."""
+        watching = asyncio.create_task(self._workshop.fleet.watch(), name="health of the backends")
+        try:
+            await self._go_on()
+            taking = asyncio.create_task(self._take_jobs(), name="dispatcher")
+            try:
+                yield
+            finally:
+                await _stopped(taking)
+                await self._hand_back()
+        finally:
+            await _stopped(watching)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Drop a job wherever it is, and return it as it was.
+
+        Raises UserError: JOB_UNKNOWN; JOB_ALREADY_OVER; JOB_UNDER_WAY_ELSEWHERE where a paid call is on its way
+        and cannot be taken back.
+        """
+        workshop = self._workshop
+        async with workshop.database.transaction() as tx:
+            job = await workshop.jobs.fetch(tx, job_id)
+            if job is None:
+                raise UserError(Code.JOB_UNKNOWN, job=job_id[:20])
+            if job.state is JobState.QUEUED:
+                await self._end_waiting(tx, job, TaskState.CANCELLED, Failure(Code.CANCELLED))
+        if job.state is JobState.QUEUED:
+            self._announce(job.id, JobState.CANCELLED)
+        elif job.state in UNDER_WAY:
+            run = self._runs.get(job_id)
+            if run is None or not run.can_cancel():
+                raise UserError(Code.JOB_UNDER_WAY_ELSEWHERE, job=job_id)
+            run.cancel()
+        else:
+            raise UserError(Code.JOB_ALREADY_OVER, job=job_id)
+        return job
+
+    # Taking jobs.
+
+    async def _take_jobs(self) -> None:
+        while True:
+            self._wake.clear()
+            pause = await self._start_all()
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _start_all(self) -> float | None:
+        """Start every job that can run now; returns the seconds until one more might (None: until woken)."""
+        while True:
+            now = self._workshop.clock().timestamp()
+            async with self._workshop.database.reading() as reader:
+                waiting = await self._workshop.jobs.waiting(reader)
+                clocks = await self._workshop.jobs.clocks(reader)
+            ready = [job for job in waiting if job.not_before <= now * 1000]
+            if not await self._start_first(ready, clocks, now):
+                pauses = [job.not_before / 1000 - now for job in waiting if job.not_before > now * 1000]
+                cooling = self._workshop.fleet.next_change()
+                return min([*pauses, *([cooling] if cooling is not None else [])], default=None)
+
+    async def _start_first(self, ready: Sequence[Waiting], clocks: FairClocks, now: float) -> bool:
+        """Start the first job in fair order that a free backend can run; False where there is none."""
+        facts = self._workshop.fleet.facts()
+        willing = {
+            key
+            for key, fact in facts.items()
+            if fact.free and fact.health is not HealthState.DOWN and fact.cooling_until <= now
+        }
+
+        def worth_a_look(job: Waiting) -> bool:
+            backends = [offer.backend for key in job.offers if (offer := self._catalogue.offer(key))]
+            return not willing.isdisjoint(backends) or facts.keys().isdisjoint(backends)
+
+        for waiting in fair_order(ready, clocks, worth_a_look):
+            job = await self._workshop.jobs.get(waiting.id)
+            if job is None or job.state is not JobState.QUEUED:
+                continue
+            offers = [offer for key in job.offers if (offer := self._catalogue.offer(key)) is not None]
+            choice = choose(Question(job.request, offers, facts, now))
+            match choice:
+                case Choice():
+                    if await self._start(waiting, clocks, choice):
+                        return True
+                case NoChoice():
+                    if not choice.waiting:
+                        await self._give_up(job)
+                case _:
+                    assert_never(choice)
+        return False
+
+    async def _start(self, waiting: Waiting, clocks: FairClocks, choice: Choice) -> bool:
+        workshop, offer = self._workshop, choice.offer
+        backend = workshop.fleet.backend(offer.backend)
+        if backend is None or not workshop.fleet.try_take(offer.backend):
+            return False
+        target = JobState.SUBMITTING if backend.resumes else JobState.RUNNING
+        after = charge(waiting, clocks)
+        try:
+            async with workshop.database.transaction() as tx:
+                await workshop.jobs.start(
+                    tx,
+                    waiting.id,
+                    target,
+                    offer=offer.key,
+                    reason=choice.reason.value,
+                    at=workshop.milliseconds(),
+                )
+                await workshop.jobs.advance_clocks(
+                    tx, after.virtual_time, waiting.guild_id, after.guild_finish, after.guild_virtual
+                )
+                job = await workshop.jobs.fetch(tx, waiting.id)
+        except StaleMoveError:
+            # Cancelled since we looked.
+            await workshop.fleet.give_back(offer.backend)
+            return False
+        assert job is not None
+        self._follow(job, offer, backend)
+        workshop.events.publish(StateChanged(job.id, target))
+        workshop.events.publish(QueueMoved())
+        return True
+
+    async def _give_up(self, job: Job) -> None:
+        """No offer will ever take the job (any more)."""
+        backend = job.offers[0].partition(":")[0] if job.offers else job.request.model
+        async with self._workshop.database.transaction() as tx:
+            await self._end_waiting(tx, job, TaskState.FAILED, Failure(Code.BACKEND_UNREACHABLE, {"backend": backend}))
+        self._announce(job.id, JobState.FAILED)
+
+    async def _end_waiting(self, tx: Transaction, job: Job, state: TaskState, failure: Failure) -> None:
+        indexes = [task.index for task in job.tasks if task.state not in TASK_OVER]
+        await self._workshop.jobs.end_tasks(tx, job.id, indexes, state, failure)
+        ended = await self._workshop.jobs.fetch(tx, job.id)
+        assert ended is not None
+        await conclude(self._workshop, tx, ended, None)
+
+    # Following jobs.
+
+    def _follow(self, job: Job, offer: Offer, backend: Backend) -> None:
+        """See a job to its end; the slot that it runs on is held already."""
+        run = JobRun(self._workshop, job, offer, backend)
+        self._runs[job.id] = run
+        seconds = self._workshop.estimates.seconds(offer) * job.request.count
+        self._workshop.fleet.expect(offer.backend, job.id, seconds)
+        self._adopt_task(self._to_end(run, offer.backend))
+
+    async def _to_end(self, run: JobRun, backend: str) -> None:
+        try:
+            await run.to_end()
+        except Exception:
+            # Its state is as the database says; the next start of the bot goes on from there.
+            log.exception("job %s was left as it is", run.job_id)
+        finally:
+            del self._runs[run.job_id]
+            self._workshop.fleet.forget(backend, run.job_id)
+            await self._workshop.fleet.give_back(backend)
+            self._ring()
+            self._workshop.events.publish(QueueMoved())
+
+    def _adopt_task(self, following: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(following)
+        self._followers.add(task)
+        task.add_done_callback(self._followers.discard)
+
+    def _announce(self, job_id: str, state: JobState) -> None:
+        self._workshop.events.publish(StateChanged(job_id, state))
+        self._workshop.events.publish(QueueMoved())
+        self._ring()
+
+    # Stopping and going on.
+
+    async def _hand_back(self) -> None:
+        if self._followers:
+            log.info("giving %d running jobs %.0f s", len(self._followers), self._grace_seconds)
+            await asyncio.wait(set(self._followers), timeout=self._grace_seconds)
+        for run in self._runs.values():
+            run.hand_back()
+        if self._followers:
+            await asyncio.wait(set(self._followers))
+
+    async def _go_on(self) -> None:
+        """Take over what the last process left under way."""
+        for job in await self._workshop.jobs.left_behind():
+            offer = self._catalogue.offer(job.offer) if job.offer else None
+            backend = self._workshop.fleet.backend(offer.backend) if offer else None
+            resumes = backend is not None and backend.resumes
+            async with self._workshop.database.transaction() as tx:
+                await self._workshop.jobs.adopt(tx, job.id)
+                await self._resolve_open_tasks(tx, job, offer, backend)
+                current = await self._workshop.jobs.fetch(tx, job.id)
+                assert current is not None
+                still_open = [task for task in current.tasks if task.state not in TASK_OVER]
+                if not still_open:
+                    await conclude(self._workshop, tx, current, offer)
+                elif not resumes:
+                    await self._workshop.jobs.requeue(tx, job.id, current.state, not_before=0, worker_died=False)
+            if still_open and resumes:
+                assert offer is not None
+                assert backend is not None
+                self._adopt_task(self._resume(current, offer, backend))
+        self._ring()
+
+    async def _resolve_open_tasks(
+        self, tx: Transaction, job: Job, offer: Offer | None, backend: Backend | None
+    ) -> None:
+        """Decide what became of pictures that were under way when the process ended."""
+        jobs = self._workshop.jobs
+        by_state: dict[TaskState, list[int]] = {}
+        for task in job.tasks:
+            if task.state not in TASK_OVER:
+                by_state.setdefault(task.state, []).append(task.index)
+        submitting = by_state.get(TaskState.SUBMITTING, [])
+        if backend is not None and backend.resumes:
+            if backend.repeatable_submit:
+                await jobs.pending_task(tx, job.id, submitting)
+            else:
+                cost = offer.price if offer else None
+                await jobs.end_tasks(tx, job.id, submitting, TaskState.UNKNOWN, Failure(Code.OUTCOME_UNKNOWN), cost)
+            return
+        indexes = [index for group in by_state.values() for index in group]
+        if (backend is None and job.state is not JobState.RUNNING) or TaskState.ACCEPTED in by_state:
+            # A paid call whose backend is not configured any more: nobody is left to ask.
+            cost = MicroUSD(offer.price if offer else 0)
+            await jobs.end_tasks(tx, job.id, indexes, TaskState.UNKNOWN, Failure(Code.OUTCOME_UNKNOWN), cost)
+        elif job.starts >= MAX_STARTS:
+            failure = Failure(Code.TOO_MANY_STARTS, {"starts": MAX_STARTS})
+            await jobs.end_tasks(tx, job.id, indexes, TaskState.FAILED, failure)
+
+    async def _resume(self, job: Job, offer: Offer, backend: Backend) -> None:
+        await self._workshop.fleet.take(offer.backend)
+        self._follow(job, offer, backend)
+
+
+async def _stopped(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for it; what it failed with is raised."""
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise
