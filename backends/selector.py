@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from backends.base import HealthState
 from config.catalogue import Offer
+from domain.errors import Code
 from domain.job import Failure
 from domain.request import ImageRequest
 
@@ -35,6 +36,8 @@ class Ruling(StrEnum):
     """Its backend is not configured."""
     NO_MONEY = "no_money"
     """It costs money, and none may be spent."""
+    NEEDS_OPERATOR = "needs_operator"
+    """Its backend is down until an operator acts; the failure says why."""
     DOWN = "down"
     """Its backend is down; the failure says why."""
     COOLING_DOWN = "cooling_down"
@@ -47,9 +50,19 @@ class Ruling(StrEnum):
     """It could have been chosen."""
 
 
-_FOR_GOOD = frozenset({Ruling.CANNOT, Ruling.NOT_HERE, Ruling.NO_MONEY})
+_FOR_GOOD = frozenset({Ruling.CANNOT, Ruling.NOT_HERE, Ruling.NO_MONEY, Ruling.NEEDS_OPERATOR})
 """Rulings that waiting does not change."""
-_AWAY = frozenset({Ruling.DOWN, Ruling.COOLING_DOWN})
+_OPERATORS = frozenset(
+    {
+        Code.BACKEND_KEY_REFUSED,
+        Code.BACKEND_OUT_OF_CREDIT,
+        Code.MODEL_NOT_FOUND,
+        Code.MODEL_LOADING_FAILED,
+        Code.SETTING_INVALID,
+    }
+)
+"""Problems that do not pass by themselves."""
+_AWAY = frozenset({Ruling.DOWN, Ruling.NEEDS_OPERATOR, Ruling.COOLING_DOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +166,8 @@ def _ruling(question: Question, offer: Offer) -> RuledOut | None:
     if offer.is_paid and not facts.may_spend:
         return RuledOut(offer.key, Ruling.NO_MONEY)
     if facts.health is HealthState.DOWN:
-        return RuledOut(offer.key, Ruling.DOWN, facts.problem)
+        lasting = facts.problem is not None and facts.problem.code in _OPERATORS
+        return RuledOut(offer.key, Ruling.NEEDS_OPERATOR if lasting else Ruling.DOWN, facts.problem)
     if facts.cooling_until > question.now:
         return RuledOut(offer.key, Ruling.COOLING_DOWN)
     if facts.free == 0:
@@ -162,7 +176,7 @@ def _ruling(question: Question, offer: Offer) -> RuledOut | None:
 
 
 def _reason(offers: Sequence[Offer], chosen: Offer, ruled_out: Sequence[RuledOut]) -> Reason:
-    possible = {out.offer: out.ruling for out in ruled_out if out.ruling not in _FOR_GOOD}
+    possible = {out.offer: out.ruling for out in ruled_out if out.ruling not in _FOR_GOOD - _AWAY}
     before = [possible[offer.key] for offer in offers[: list(offers).index(chosen)] if offer.key in possible]
     if not possible:
         return Reason.ONLY_ONE

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -117,6 +118,19 @@ def test_what_waiting_cannot_change_is_told_apart() -> None:
     assert isinstance(later, NoChoice)
     assert later.waiting
     assert later.ruled_out[1].failure == DOWN.problem
+
+
+@pytest.mark.parametrize("code", [Code.BACKEND_KEY_REFUSED, Code.BACKEND_OUT_OF_CREDIT, Code.MODEL_NOT_FOUND])
+def test_nobody_waits_for_what_only_an_operator_can_mend(code: Code) -> None:
+    problem = Failure(code, {"backend": "a"})
+    refused = replace(DOWN, problem=problem)
+    answer = ask([A], a=refused)
+    assert answer == NoChoice(False, answer.ruled_out)
+    assert [(out.ruling, out.failure) for out in answer.ruled_out] == [(Ruling.NEEDS_OPERATOR, problem)]
+    assert outcome(ask([A, B], a=refused, b=UP)) == ("b", Reason.OTHERS_DOWN)
+    waiting = ask([A, B], a=refused, b=DOWN)
+    assert isinstance(waiting, NoChoice)
+    assert waiting.waiting
 
 
 def test_nothing_to_choose_from() -> None:
