@@ -6,17 +6,20 @@ The offer is a whitelist. A body holds the fields of the offer's parameters and 
 from pydantic import JsonValue
 
 from backends.base import RequestRefused
-from config.catalogue import (
+from config.catalogue import Offer
+from config.parameters import (
     ChoiceParameter,
     IntegerParameter,
+    LorasParameter,
     NumberParameter,
-    Offer,
     Option,
     PictureParameter,
+    PresetParameter,
     SizeParameter,
     TextParameter,
+    given,
 )
-from domain.request import ImageRequest, Size
+from domain.request import ImageRequest, Lora, Size
 
 Body = dict[str, JsonValue]
 
@@ -34,7 +37,7 @@ def request_body(offer: Offer, request: ImageRequest, *, seed: int, picture: str
         raise RequestRefused(objections[0])
     body: Body = {}
     for option, parameter in offer.parameters.items():
-        wanted = _wanted(option, request, seed, picture)
+        wanted = seed if option is Option.SEED else given(option, request)
         match parameter:
             case TextParameter():
                 if wanted is not None:
@@ -53,36 +56,31 @@ def request_body(offer: Offer, request: ImageRequest, *, seed: int, picture: str
             case ChoiceParameter():
                 # A file format that the provider does not make: its default is re-encoded later.
                 word = wanted if isinstance(wanted, str) and wanted in parameter.values else parameter.default
-                body[parameter.field] = parameter.values[word]
+                if word is not None:
+                    body[parameter.field] = parameter.values[word]
+            case PresetParameter():
+                preset = parameter.presets.get(str(wanted or parameter.default))
+                if preset:
+                    body[parameter.field] = dict(preset)
+            case LorasParameter():
+                if isinstance(wanted, tuple):
+                    body[parameter.field] = [_lora(parameter, lora) for lora in wanted if isinstance(lora, Lora)]
             case SizeParameter():
-                size = wanted or parameter.default
-                assert isinstance(size, Size)
+                size = offer.size_of(request)
+                assert size is not None
                 body |= _size_fields(parameter, size)
             case PictureParameter():
-                if wanted is not None:
-                    assert isinstance(wanted, str)
-                    body[parameter.field] = wanted
+                if picture is not None:
+                    body[parameter.field] = [picture] if parameter.many else picture
     return body | offer.constants
 
 
-def _wanted(option: Option, request: ImageRequest, seed: int, picture: str | None) -> str | int | float | Size | None:
-    match option:
-        case Option.PROMPT:
-            return request.prompt
-        case Option.NEGATIVE_PROMPT:
-            return request.negative_prompt
-        case Option.IMAGE:
-            return picture
-        case Option.SIZE:
-            return request.size
-        case Option.SEED:
-            return seed
-        case Option.STEPS:
-            return request.steps
-        case Option.GUIDANCE:
-            return request.guidance
-        case Option.FORMAT:
-            return request.format.value
+def _lora(parameter: LorasParameter, lora: Lora) -> Body:
+    return {
+        parameter.model_field: lora.model,
+        parameter.weight_field: lora.weight,
+        parameter.stage_field: lora.stage.value,
+    }
 
 
 def _size_fields(parameter: SizeParameter, size: Size) -> Body:

@@ -7,7 +7,7 @@ An offer's target is the path of its endpoint.
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,8 @@ from backends.clock import Clock
 from backends.download import OutputFetcher, OutputUnusable
 from backends.http import OPERATOR_SECONDS, Answer, HostedApi, Timeouts, Unanswered
 from backends.limiter import KeptHealth, Pace
-from config.catalogue import Offer, Option
+from config.catalogue import Offer
+from config.parameters import Option
 from config.settings import Settings
 from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
 from domain.job import Failure
@@ -134,6 +135,9 @@ class WaveSpeedBackend:
         base_url: str,
         slots: int,
         output_hosts: Sequence[str] = (),
+        base64_output: bool = False,
+        safety_checker: bool = True,
+        sync: bool = False,
         clock: Clock | None = None,
         pace: Pace | None = None,
         timeouts: Timeouts | None = None,
@@ -142,6 +146,11 @@ class WaveSpeedBackend:
         self._clock = clock or Clock()
         self._pace = pace or Pace()
         self._slots = slots
+        self._choices: Mapping[str, bool] = {
+            "enable_base64_output": base64_output,
+            "enable_safety_checker": safety_checker,
+            "enable_sync_mode": sync,
+        }
         timeouts = timeouts or Timeouts()
         self._api = HostedApi(
             name=self.key,
@@ -170,14 +179,20 @@ class WaveSpeedBackend:
             base_url=str(settings.wavespeed_base_url),
             slots=settings.wavespeed_slots,
             output_hosts=settings.wavespeed_output_hosts,
+            base64_output=settings.wavespeed_output == "base64",
+            safety_checker=settings.wavespeed_safety_checker,
+            sync=settings.wavespeed_sync,
         )
 
     async def run(self, call: Call) -> Events:
         """Submit once, then follow. See ``Backend.run``."""
         (picture,) = call.pictures
         body = request_body(call.offer, call.request, seed=picture.seed, picture=await self._input_picture(call))
+        # The operator's choice, for those of the fields that this endpoint documents.
+        body |= {field: choice for field, choice in self._choices.items() if field in call.offer.constants}
+        patience = call.offer.deadline_seconds if body.get("enable_sync_mode") else None
         try:
-            answer = await self._api.submit(call.offer.target, body)
+            answer = await self._api.submit(call.offer.target, body, seconds=patience)
         except BackendUnavailable as ended:
             self._remember(ended)
             raise

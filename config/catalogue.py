@@ -6,131 +6,47 @@ through this module, so a provider's parameter stands in one place.
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
-from enum import StrEnum
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
+from config.parameters import (
+    IntegerParameter,
+    Option,
+    Parameter,
+    PresetParameter,
+    SizeParameter,
+    Strict,
+    filled_twice,
+    given,
+)
 from domain.errors import Code, OperatorError, UserError
 from domain.money import MicroUSD, micro_usd
 from domain.request import ImageRequest, Kind, Size
 
 MODELS_FOLDER = Path(__file__).parent / "models"
-
-Value = str | int | float | bool
-
-
-class Option(StrEnum):
-    """The options of a request that an offer may take; each is a field of ``ImageRequest``."""
-
-    PROMPT = "prompt"
-    NEGATIVE_PROMPT = "negative_prompt"
-    IMAGE = "image"
-    SIZE = "size"
-    SEED = "seed"
-    STEPS = "steps"
-    GUIDANCE = "guidance"
-    FORMAT = "format"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _OneField(_Strict):
-    field: str
-    """The provider's name."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The provider's names of all fields that the parameter fills."""
-        return (self.field,)
-
-
-def _size(value: object) -> object:
-    return Size.parse(value) if isinstance(value, str) else value
-
-
-SizeText = Annotated[Size, BeforeValidator(_size)]
-
-
-class TextParameter(_OneField):
-    """Free text. ``max_length`` counts characters."""
-
-    type: Literal["text"]
-    max_length: int | None = None
-
-
-class IntegerParameter(_OneField):
-    """A whole number in a closed range."""
-
-    type: Literal["integer"]
-    minimum: int
-    maximum: int
-    default: int | None = None
-
-
-class NumberParameter(_OneField):
-    """A number in a closed range."""
-
-    type: Literal["number"]
-    minimum: float
-    maximum: float
-    default: float | None = None
-
-
-class ChoiceParameter(_OneField):
-    """One of a few values. ``values`` maps our word to the provider's."""
-
-    type: Literal["choice"]
-    values: dict[str, str]
-    default: str
-
-
-class SizeParameter(_OneField):
-    """Width and height, sent as one text (``template``) or as two fields (``field`` and ``height_field``).
-
-    ``minimum`` and ``maximum`` bound each side, ``step`` is the grid, the pixel bounds hold for width times
-    height; ``choices``, where given, is the whole set.
-    """
-
-    type: Literal["size"]
-    height_field: str | None = None
-    template: str = "{width}*{height}"
-    minimum: int
-    maximum: int
-    step: int = 1
-    minimum_pixels: int = 0
-    maximum_pixels: int | None = None
-    choices: tuple[SizeText, ...] = ()
-    default: SizeText
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """One field or two."""
-        return (self.field,) if self.height_field is None else (self.field, self.height_field)
-
-
-class PictureParameter(_OneField):
-    """An input picture. ``as_`` says how it travels: as an uploaded file's URL or inside the request."""
-
-    type: Literal["picture"]
-    send_as: Literal["url", "data-uri", "base64"]
-
-
-Parameter = Annotated[
-    TextParameter | IntegerParameter | NumberParameter | ChoiceParameter | SizeParameter | PictureParameter,
-    Field(discriminator="type"),
-]
+_PRESET_WORD = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,29}$")]
+_PRESETS: TypeAdapter[dict[str, dict[str, dict[str, JsonValue]]]] = TypeAdapter(
+    dict[str, dict[_PRESET_WORD, dict[str, JsonValue]]]
+)
+EXACT = "exact"
+"""The speed at which nothing is left out; every offer has it, whether it lists it or not."""
 
 
 def _price(value: object) -> object:
     return micro_usd(value) if isinstance(value, str | Decimal) else value
 
 
-class Offer(_Strict):
+class PricedAt(Strict):
+    """The work that a price holds for; more pixels or steps cost more in proportion."""
+
+    pixels: Annotated[int, Field(gt=0)]
+    steps: Annotated[int, Field(gt=0)]
+
+
+class Offer(Strict):
     """One way to get a model."""
 
     backend: str
@@ -138,14 +54,16 @@ class Offer(_Strict):
     target: str
     """What the provider calls it: an endpoint's path, a model's id."""
     price: Annotated[MicroUSD, BeforeValidator(_price)]
-    """Highest price of one picture; in TOML a text in dollars. "0" is free."""
+    """Price of one picture, the highest where there are several; in TOML a text in dollars. "0" is free."""
+    priced_at: PricedAt | None = None
+    """Where billing follows the work: what the price holds for. ``price_of`` knows the rest."""
     seconds: Annotated[float, Field(gt=0)]
     """What one picture usually takes, until the ledger knows better."""
     pictures_per_call: Annotated[int, Field(ge=1, le=4)] = 1
     deadline_seconds: Annotated[float, Field(gt=0)] = 600
     """How long one call may take, loading of the model included."""
     parameters: dict[Option, Parameter]
-    constants: dict[str, Value] = {}
+    constants: Annotated[dict[str, JsonValue], Field(default_factory=dict)]
     """Fields that are always sent, with the provider's names."""
     model_key: str = ""
     """Filled in by the catalogue."""
@@ -155,9 +73,9 @@ class Offer(_Strict):
         if Option.PROMPT not in self.parameters:
             raise ValueError("an offer takes at least a prompt")
         fields = [field for parameter in self.parameters.values() for field in parameter.fields]
-        for field in [*fields, *self.constants]:
-            if [*fields, *self.constants].count(field) > 1:
-                raise ValueError(f"the field {field} is filled twice")
+        twice = filled_twice([*fields, *self.constants])
+        if twice is not None:
+            raise ValueError(f"the field {twice} is filled twice")
         return self
 
     @property
@@ -175,85 +93,42 @@ class Offer(_Strict):
         parameter = self.parameters.get(Option.SIZE)
         if not isinstance(parameter, SizeParameter):
             return None
+        if request.size is None and request.source is not None:
+            return parameter.closest(Size(request.source.width, request.source.height))
         return request.size or parameter.default
+
+    def price_of(self, request: ImageRequest) -> MicroUSD:
+        """The most that one picture of this request should cost."""
+        if self.priced_at is None:
+            return self.price
+        size = self.size_of(request)
+        steps = self.parameters.get(Option.STEPS)
+        usual = steps.default if isinstance(steps, IntegerParameter) else None
+        work = Decimal(size.width * size.height if size else self.priced_at.pixels) / self.priced_at.pixels
+        work *= Decimal(request.steps or usual or self.priced_at.steps) / self.priced_at.steps
+        return MicroUSD(int((self.price * max(Decimal(1), work)).to_integral_value(ROUND_CEILING)))
 
     def objections(self, request: ImageRequest) -> list[UserError]:
         """Every option of the request that this offer cannot honour; empty where it can take the request."""
         return list(self._objections(request))
 
     def _objections(self, request: ImageRequest) -> Iterator[UserError]:
-        for option, value in _options(request):
+        for option in Option:
+            value = given(option, request)
+            # What an offer cannot make in the wanted file format, we re-encode; exact is what all can do.
+            if value is None or option is Option.FORMAT or (option is Option.SPEED and value == EXACT):
+                continue
             parameter = self.parameters.get(option)
             if parameter is None:
-                yield UserError(Code.NO_OFFER, option=option.value)
+                yield UserError(Code.NO_OFFER, option=option.value, model=self.model_key)
                 continue
             try:
-                _check(option, parameter, value)
+                parameter.check(option.value, value)
             except UserError as error:
                 yield error
 
 
-def _options(request: ImageRequest) -> Iterable[tuple[Option, object]]:
-    given: list[tuple[Option, object]] = [
-        (Option.PROMPT, request.prompt),
-        (Option.NEGATIVE_PROMPT, request.negative_prompt),
-        (Option.IMAGE, request.source),
-        (Option.SIZE, request.size),
-        (Option.SEED, request.seed),
-        (Option.STEPS, request.steps),
-        (Option.GUIDANCE, request.guidance),
-    ]
-    # The file format is not among them: what an offer cannot make in that format, we re-encode.
-    return [(option, value) for option, value in given if value is not None]
-
-
-def _check(option: Option, parameter: Parameter, value: object) -> None:
-    match parameter:
-        case TextParameter():
-            text = str(value)
-            if parameter.max_length is not None and len(text) > parameter.max_length:
-                raise UserError(Code.PROMPT_TOO_LONG, option=option.value, limit=parameter.max_length, length=len(text))
-        case IntegerParameter() | NumberParameter():
-            assert isinstance(value, int | float)
-            if not parameter.minimum <= value <= parameter.maximum:
-                raise out_of_range(option.value, value, parameter.minimum, parameter.maximum)
-        case ChoiceParameter():
-            if value not in parameter.values:
-                raise not_a_choice(option.value, str(value), parameter.values)
-        case SizeParameter():
-            assert isinstance(value, Size)
-            _check_size(parameter, value)
-        case PictureParameter():
-            pass
-
-
-def _check_size(parameter: SizeParameter, size: Size) -> None:
-    if parameter.choices:
-        if size not in parameter.choices:
-            raise not_a_choice("size", str(size), map(str, parameter.choices))
-        return
-    for side in size:
-        if not parameter.minimum <= side <= parameter.maximum:
-            raise out_of_range("size", side, parameter.minimum, parameter.maximum)
-        if side % parameter.step:
-            raise UserError(Code.OPTION_NOT_A_STEP, option="size", value=side, step=parameter.step)
-    pixels = size.width * size.height
-    largest = parameter.maximum_pixels or parameter.maximum**2
-    if not parameter.minimum_pixels <= pixels <= largest:
-        raise out_of_range("size (pixels in all)", pixels, parameter.minimum_pixels, largest)
-
-
-def out_of_range(option: str, value: float, minimum: float, maximum: float) -> UserError:
-    """The error for a number outside its range."""
-    return UserError(Code.OPTION_OUT_OF_RANGE, option=option, value=value, minimum=minimum, maximum=maximum)
-
-
-def not_a_choice(option: str, value: str, choices: Iterable[str]) -> UserError:
-    """The error for a word that is not among the choices."""
-    return UserError(Code.OPTION_NOT_A_CHOICE, option=option, value=value[:100], choices=", ".join(choices))
-
-
-class Model(_Strict):
+class Model(Strict):
     """What a user names."""
 
     key: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
@@ -313,6 +188,20 @@ class Catalogue:
                 kept.append(model.model_copy(update={"offers": offers}))
         return Catalogue(kept)
 
+    def with_presets(self, presets: Mapping[str, Mapping[str, dict[str, JsonValue]]]) -> "Catalogue":
+        """The catalogue with an operator's own words for ``speed``: by backend, then by word."""
+        kept = []
+        for model in self:
+            offers = []
+            for offer in model.offers:
+                speed = offer.parameters.get(Option.SPEED)
+                if isinstance(speed, PresetParameter) and offer.backend in presets:
+                    more = speed.model_copy(update={"presets": speed.presets | dict(presets[offer.backend])})
+                    offer = offer.model_copy(update={"parameters": offer.parameters | {Option.SPEED: more}})
+                offers.append(offer)
+            kept.append(model.model_copy(update={"offers": tuple(offers)}))
+        return Catalogue(kept)
+
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
 
@@ -346,6 +235,21 @@ class Catalogue:
                 if any(offer.backend == backend for offer in model.offers):
                     return model
         return None
+
+
+def load_presets(path: Path) -> dict[str, dict[str, dict[str, JsonValue]]]:
+    """An operator's own words for ``speed``, for ``Catalogue.with_presets``: a table a backend, in it one a word.
+
+    Raises OperatorError (SETTING_INVALID). What stands in a preset is checked by the backend.
+    """
+    try:
+        return _PRESETS.validate_python(tomllib.loads(path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OperatorError(Code.SETTING_INVALID, setting="EASEL_PRESETS", problem=f"{path} cannot be read") from error
+    except (ValidationError, tomllib.TOMLDecodeError) as error:
+        raise OperatorError(
+            Code.SETTING_INVALID, setting="EASEL_PRESETS", problem=f"{path.name}: {first_problem(error)}"
+        ) from error
 
 
 def first_problem(error: Exception) -> str:

@@ -26,7 +26,7 @@ from config.catalogue import first_problem
 from domain.errors import Code, OperatorError
 from domain.money import MicroUSD, micro_usd
 
-BACKEND_ORDER = ("worker", "wavespeed")
+BACKEND_ORDER = ("worker", "wavespeed", "runware")
 """Every backend that this version speaks to, in the order in which it is tried unless set otherwise."""
 
 WebSocketUrl = Annotated[Url, UrlConstraints(allowed_schemes=["ws", "wss"])]
@@ -97,20 +97,48 @@ class Settings(BaseSettings):
     wavespeed_output_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Further hosts of WaveSpeedAI's pictures, separated by commas; `*.` = any subdomain."
     )
+    wavespeed_output: Literal["url", "base64"] = Field("url", description="How WaveSpeedAI hands over a picture.")
+    wavespeed_safety_checker: bool = Field(True, description="WaveSpeedAI's safety checker, where a model has it.")
+    wavespeed_sync: bool = Field(
+        False,
+        description="Wait for the picture in the submit, where a model can: a lost answer then cannot be resumed.",
+    )
 
-    @field_validator("easel_guilds", "easel_backends", "wavespeed_output_hosts", mode="before")
+    runware_api_key: SecretStr | None = Field(None, description="Key of Runware.")
+    runware_base_url: HttpUrl = Field(HttpUrl("https://api.runware.ai/v1"), description="Runware's API.")
+    runware_slots: int = Field(4, ge=1, le=5000, description="Calls to Runware at a time.")
+    runware_output_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Further hosts of Runware's pictures, separated by commas; `*.` = any subdomain."
+    )
+    runware_delivery: Literal["async", "sync"] = Field(
+        "async", description="Whether Runware answers at once and is polled, or answers with the picture."
+    )
+    runware_output: Literal["url", "base64", "data-uri"] = Field("url", description="How Runware hands over a picture.")
+    runware_quality: int = Field(95, ge=20, le=99, description="Runware's compression quality (JPEG and WebP).")
+    runware_ttl_seconds: int | None = Field(
+        None, ge=60, description="How long Runware keeps a picture; only with `url`. Default: Runware's own."
+    )
+    runware_safety: Literal["none", "fast"] = Field("none", description="Runware's content check.")
+    runware_upload_endpoint: HttpUrl | None = Field(
+        None, description="Where Runware uploads every picture with PUT, besides handing it over."
+    )
+    easel_presets: Path | None = Field(
+        None, description="TOML file with words of your own for `speed`: [runware.turbo] and the provider's fields."
+    )
+
+    @field_validator("easel_guilds", "easel_backends", "wavespeed_output_hosts", "runware_output_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("wavespeed_api_key")
+    @field_validator("wavespeed_api_key", "runware_api_key")
     @classmethod
     def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and re.fullmatch(r"[!-~]+", value.get_secret_value()) is None:
             raise ValueError("a key is made of visible ASCII characters only")
         return value
 
-    @field_validator("wavespeed_output_hosts")
+    @field_validator("wavespeed_output_hosts", "runware_output_hosts")
     @classmethod
     def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:

@@ -66,6 +66,46 @@ class InputPicture(BaseModel):
     height: int
 
 
+class LoraStage(StrEnum):
+    """Which part of the denoising a LoRA works on."""
+
+    HIGH = "high"
+    """The noisy beginning: composition."""
+    LOW = "low"
+    """The end: details."""
+    BOTH = "both"
+
+
+class Lora(BaseModel):
+    """A LoRA to paint with. ``model`` is what the provider or the worker calls it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:@._-]{0,199}$")]
+    weight: float = 1.0
+    stage: LoraStage = LoraStage.BOTH
+
+    @classmethod
+    def parse(cls, text: str) -> "Lora":
+        """Read ``name``, ``name=0.8`` or ``name=0.8/high``. Raises ValueError for anything else."""
+        name, _, rest = text.strip().partition("=")
+        weight, _, stage = rest.partition("/")
+        if re.fullmatch(r"(-?\d{1,3}(\.\d{1,4})?)?", weight.strip(), re.ASCII) is None:
+            raise ValueError(f"not a LoRA: {text!r}")
+        return cls(
+            model=name.strip(), weight=float(weight or 1), stage=LoraStage(stage.strip().lower() or LoraStage.BOTH)
+        )
+
+    @classmethod
+    def parse_all(cls, text: str) -> tuple["Lora", ...]:
+        """Read several, separated by commas. Raises ValueError."""
+        return tuple(cls.parse(part) for part in text.split(",") if part.strip())
+
+    def __str__(self) -> str:
+        stage = "" if self.stage is LoraStage.BOTH else f"/{self.stage.value}"
+        return f"{self.model}={self.weight:g}{stage}" if stage or self.weight != 1 else self.model
+
+
 class ImageRequest(BaseModel):
     """One wish for one to four pictures. Everything in it has been checked against the catalogue.
 
@@ -85,6 +125,10 @@ class ImageRequest(BaseModel):
     size: Size | None = None
     steps: int | None = None
     guidance: float | None = None
+    scheduler: str | None = None
+    loras: tuple[Lora, ...] = ()
+    speed: str | None = None
+    """``exact``, ``balanced``, ``fast`` or an operator's word."""
     format: PictureFormat = PictureFormat.PNG
     spoiler: bool = False
     source: InputPicture | None = None

@@ -8,7 +8,8 @@ from uuid import UUID
 from PIL import Image
 
 from backends.base import Call, Event, Events, Picture
-from config.catalogue import Catalogue, Offer, Option
+from config.catalogue import Catalogue, Offer
+from config.parameters import Option
 from domain.request import ImageRequest, InputPicture, Kind
 
 CATALOGUE = Catalogue.load()

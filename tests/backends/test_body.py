@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from backends.base import RequestRefused
 from backends.body import request_body
-from config.catalogue import Offer, Option, SizeParameter
+from config.catalogue import Offer
+from config.parameters import Option, SizeParameter
 from domain.errors import Code
 from domain.request import MAX_SEED, ImageRequest, InputPicture, Kind, PictureFormat, Size
 from tests.backends.calls import CATALOGUE, offer
@@ -50,7 +51,9 @@ def test_whatever_is_allowed_to_ask_the_documents_allow_to_send(offer: Offer, da
     check(offer.target, body)
     assert body["prompt"] == request.prompt
     assert body["seed"] == seed
-    assert set(REQUIRED) & set(body) == {"prompt"} | ({"image"} if Option.IMAGE in offer.parameters else set())
+    assert set(REQUIRED) & set(body) == {"prompt"} | {
+        parameter.field for option, parameter in offer.parameters.items() if option is Option.IMAGE
+    }
     assert body["enable_base64_output"] is False
 
 
@@ -110,3 +113,12 @@ def test_what_the_offer_does_not_take_is_refused_not_dropped(options: dict[str, 
     with pytest.raises(RequestRefused) as refused:
         request_body(offer("wavespeed:hidream-i1-dev"), a_request(**options), seed=1)
     assert refused.value.error.code is code
+
+
+def test_an_edit_keeps_the_proportions_of_its_picture() -> None:
+    o1 = offer("wavespeed:hidream-o1-image-edit")
+    for width, height, size in [(100, 100, "2048*2048"), (1920, 1080, "2560*1440"), (600, 900, "1664*2496")]:
+        source = InputPicture(name="a.png", width=width, height=height)
+        request = ImageRequest(kind=Kind.EDIT, model=o1.model_key, prompt="blue", source=source)
+        body = request_body(o1, request, seed=1, picture="https://example.org/a.png")
+        assert (body["size"], body["images"]) == (size, ["https://example.org/a.png"])

@@ -113,7 +113,7 @@ def test_what_waiting_cannot_change_is_told_apart() -> None:
     assert isinstance(answer, NoChoice)
     assert not answer.waiting
     assert [out.ruling for out in answer.ruled_out] == [Ruling.CANNOT, Ruling.NOT_HERE]
-    assert answer.ruled_out[0].failure == Failure(Code.NO_OFFER, {"option": "steps"})
+    assert answer.ruled_out[0].failure == Failure(Code.NO_OFFER, {"option": "steps", "model": "model"})
     later = ask([cannot, A], a=DOWN, b=UP, steps=5)
     assert isinstance(later, NoChoice)
     assert later.waiting

@@ -223,6 +223,53 @@ async def test_a_status_that_never_ends_runs_into_the_deadline(
     assert server.submits == 1
 
 
+IMAGINE = ["hidream-i1-dev", "hidream-i1-full", "hidream-o1-image-dev", "hidream-o1-image"]
+EDIT = ["hidream-e1-full", "hidream-o1-image-dev-edit", "hidream-o1-image-edit"]
+
+
+@pytest.mark.parametrize("model", IMAGINE + EDIT)
+async def test_every_model_of_theirs(server: WaveSpeedServer, clock: FakeClock, tmp_path: Path, model: str) -> None:
+    call = make_call(offer(f"wavespeed:{model}"), tmp_path)
+    async with wavespeed(server, clock) as backend:
+        made = (await collect(backend.run(call)))[-1]
+    assert isinstance(made, Made)
+    size = call.offer.size_of(call.request) or Size(1024, 1024)
+    assert Image.open(made.path).size == tuple(size)
+    assert server.count("upload") == (model in EDIT)
+
+
+async def test_the_operator_chooses_the_way_out_and_the_safety_checker_where_there_is_one(
+    server: WaveSpeedServer, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with wavespeed(server, clock, base64_output=True, safety_checker=False) as backend:
+        for model in ("hidream-i1-dev", "hidream-i1-full"):
+            await collect(backend.run(make_call(offer(f"wavespeed:{model}"), tmp_path)))
+    dev, full = (received.body for received in server.received if received.route == "submit")
+    assert (dev["enable_base64_output"], dev["enable_safety_checker"]) == (True, False)
+    assert full["enable_base64_output"] is True
+    assert "enable_safety_checker" not in full
+    assert server.count("output") == 0
+
+
+async def test_in_sync_mode_the_picture_comes_with_the_submit(
+    server: WaveSpeedServer, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with wavespeed(server, clock, sync=True) as backend:
+        events = await collect(backend.run(make_call(offer("wavespeed:hidream-o1-image-dev"), tmp_path)))
+    assert [type(event) for event in events] == [Accepted, Made]
+    assert server.count("result") == 0
+
+
+async def test_sync_mode_that_ends_too_early_is_polled(
+    server: WaveSpeedServer, clock: FakeClock, tmp_path: Path
+) -> None:
+    server.plan = Plan(sync_status="processing")
+    async with wavespeed(server, clock, sync=True) as backend:
+        events = await collect(backend.run(make_call(offer("wavespeed:hidream-o1-image-dev"), tmp_path)))
+    assert [type(event) for event in events] == [Accepted, Working, Made]
+    assert server.submits == 1
+
+
 async def test_a_request_that_the_offer_cannot_honour_is_not_sent(
     server: WaveSpeedServer, clock: FakeClock, tmp_path: Path
 ) -> None:

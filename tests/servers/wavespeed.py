@@ -33,6 +33,8 @@ class Plan:
     (``outputs`` is a string), ``cut``, ``redirect:URL`` or ``url:URL``."""
     inference: Any = 1500
     submit_status: str = "created"
+    sync_status: str = "completed"
+    """What a submit in sync mode is told."""
 
 
 @dataclass
@@ -83,6 +85,10 @@ def _url(value: Any) -> bool:
     return isinstance(value, str) and re.match(r"https?://", value) is not None
 
 
+def _urls(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_url, value))
+
+
 _O1_TEXT = {
     "prompt": _text,
     "size": _size(256, 4096, 2560 * 1440, 4096 * 4096),
@@ -114,8 +120,11 @@ ENDPOINTS: dict[str, dict[str, Check]] = {
         "enable_safety_checker": _boolean,
     },
     "/api/v3/wavespeed-ai/hidream-o1-image-dev/text-to-image": _O1_TEXT,
+    "/api/v3/wavespeed-ai/hidream-o1-image/text-to-image": _O1_TEXT,
+    "/api/v3/wavespeed-ai/hidream-o1-image-dev/edit": _O1_TEXT | {"images": _urls},
+    "/api/v3/wavespeed-ai/hidream-o1-image/edit": _O1_TEXT | {"images": _urls},
 }
-REQUIRED = ("prompt", "image")
+REQUIRED = ("prompt", "image", "images")
 BASE64_BY_DEFAULT = ("/api/v2/wavespeed-ai/hidream-i1-dev",)
 WITHOUT_NSFW = tuple(path for path in ENDPOINTS if "o1-image" in path)
 
@@ -173,7 +182,8 @@ class WaveSpeedServer(HostedServer):
         self.tasks[task.id] = task
         if fault is not None:
             return await self.inject(request, fault)
-        return web.json_response({"code": 200, "message": "success", "data": self._data(task, task.plan.submit_status)})
+        status = task.plan.sync_status if body.get("enable_sync_mode") else task.plan.submit_status
+        return web.json_response({"code": 200, "message": "success", "data": self._data(task, status)})
 
     async def _result(self, request: web.Request) -> web.StreamResponse:
         fault = self.note(request, "result")
