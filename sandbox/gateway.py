@@ -288,8 +288,8 @@ class Gateway:
     def _resume(self, connection: Connection, data: Json) -> Session | None:
         session = self._sessions.get(str(data.get("session_id")))
         seq = data.get("seq")
-        known = session is not None and isinstance(seq, int) and data.get("token") == self._token
-        if session is None or not known or (session.sent and seq < session.sent[0]["s"] - 1) or seq > session.seq:
+        known = session is not None and data.get("token") == self._token
+        if session is None or not known or not isinstance(seq, int) or not session.can_replay(seq):
             connection.send({"op": 9, "d": False})
             return None
         session.connection = connection

@@ -39,9 +39,10 @@ Endpoint = Callable[[Hands, Json, Body], Awaitable[Json]]
 class Page:
     """Serves the page, its API and its stream of events."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, first_user: User) -> None:
         self._services = services
         self._world = services.world
+        self._first_user = first_user
         self._streams: set[asyncio.Queue[Json | None]] = set()
 
     def routes(self) -> list[web.RouteDef]:

@@ -13,6 +13,7 @@ from aiohttp import web
 from sandbox import cdn, default_world
 from sandbox.clock import Clock, SystemClock
 from sandbox.commands import Commands
+from sandbox.events import ChannelUpdated
 from sandbox.faults import Faults
 from sandbox.gateway import HEARTBEAT_MS, Gateway
 from sandbox.hands import TIMEOUT, Hands
@@ -86,7 +87,7 @@ class Sandbox:
         self._services = Services(self.world, self.messages, self.interactions, self.commands, self.gateway)
         description = Description(Path(path)) if path else None
         self._api = Api(self._services, token, self.rate_limits, self.faults, description)
-        self._page = Page(self._services)
+        self._page = Page(self._services, self.furniture.alice)
         self._port = port
         self._runner: web.AppRunner | None = None
 
