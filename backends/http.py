@@ -154,17 +154,21 @@ class HostedApi:
         ``seconds`` bounds it, where it may take longer than the ``total`` of the timeouts. Raises
         RequestRefused and BackendUnavailable where it was definitely not accepted, OutcomeUnknown otherwise.
         """
+        answer = await self.send(path, body, seconds=seconds)
+        if answer.ok:
+            return answer
+        raise self.refusal(answer)
+
+    async def send(self, path: str, body: JsonValue, *, seconds: float | None = None) -> Answer:
+        """Like ``submit``, but the answer may have any status: the caller judges it."""
         if self.pause.remaining > 0:
             raise BackendUnavailable(OperatorError(Code.BACKEND_RATE_LIMITED, backend=self.name), self.pause.remaining)
         try:
-            answer = await self._exchange(self._submitting, "POST", path, seconds=seconds, json=body)
+            return await self._exchange(self._submitting, "POST", path, seconds=seconds, json=body)
         except _NOT_SENT as error:
             raise BackendUnavailable(self.unreachable(describe(error))) from None
         except _BROKEN as error:
             raise self.unknown(describe(error)) from None
-        if answer.ok:
-            return answer
-        raise self.refusal(answer)
 
     async def ask(self, method: str, path: str, *, json: JsonValue = None) -> Answer:
         """A free call, sent once. Raises Unanswered where no complete answer came."""

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     easel_local_edit_model: str | None = Field(
         None, description="HiDream-E1 on this machine: `tiny` (bundled), a folder or a hub id."
     )
+    easel_llama: str = Field(
+        "meta-llama/Llama-3.1-8B-Instruct",
+        description="HiDream's fourth text encoder, where the model's folder has none: a folder or a hub id.",
+    )
     easel_worker_url: HttpUrl | None = Field(
         None,
         description="A worker that runs elsewhere. Without it the bot starts its own for a local model.",

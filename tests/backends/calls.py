@@ -1,5 +1,6 @@
 """Calls to make in tests."""
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,13 @@ def offer(key: str) -> Offer:
     return found
 
 
-def make_call(offer: Offer, folder: Path, *, seeds: tuple[int, ...] = (7,), **request: Any) -> Call:
-    """One call for the offer; a source picture is added where the offer wants one."""
+def make_call(
+    offer: Offer, folder: Path, *, seeds: tuple[int, ...] = (7,), submission: str = "", **request: Any
+) -> Call:
+    """One call for the offer; a source picture is added where the offer wants one.
+
+    Calls with the same word for ``submission`` have the same submission ids.
+    """
     workspace = folder / "workspace"
     workspace.mkdir(exist_ok=True)
     source = None
@@ -38,10 +44,14 @@ def make_call(offer: Offer, folder: Path, *, seeds: tuple[int, ...] = (7,), **re
         job_id="job",
         offer=offer,
         request=ImageRequest(**(given | request)),
-        pictures=tuple(Picture(index, seed, str(UUID(int=index + 1, version=4))) for index, seed in enumerate(seeds)),
+        pictures=tuple(Picture(index, seed, _submission_id(submission, index)) for index, seed in enumerate(seeds)),
         source=source,
         workspace=workspace,
     )
+
+
+def _submission_id(word: str, index: int) -> str:
+    return str(UUID(hashlib.md5(f"{word}{index}".encode()).hexdigest(), version=4))
 
 
 def png(width: int = 16, height: int = 16) -> bytes:

@@ -14,9 +14,10 @@ from backends.base import Backend, BackendFailed, BackendUnavailable, Call, Heal
 from config.catalogue import Offer
 from domain.errors import Code, OperatorError
 from tests.backends.calls import make_call, offer
-from tests.backends.conftest import wavespeed
+from tests.backends.conftest import runware, wavespeed
 from tests.doubles import Accept, FakeClock, Paint, ScriptedBackend
 from tests.servers.hosted import Fault
+from tests.servers.runware import RunwareServer
 from tests.servers.wavespeed import WaveSpeedServer
 
 
@@ -61,6 +62,22 @@ async def wavespeed_harness() -> AsyncIterator[Harness]:
 
 
 @asynccontextmanager
+async def runware_harness() -> AsyncIterator[Harness]:
+    clock = FakeClock()
+    async with RunwareServer() as server, runware(server, clock) as backend:
+        yield Harness(
+            backend=backend,
+            offer=offer("runware:hidream-i1-full"),
+            submits=lambda: server.submits,
+            refuse=lambda: server.fail("submit", Fault(400, {"errors": [{"code": "invalidSteps", "message": "no"}]})),
+            vanish=server.stop,
+            fail_afterwards=lambda: server.set_plan(failures=(0,)),
+            never_end=lambda: server.set_plan(polls=10**9),
+            working=lambda: 0,
+        )
+
+
+@asynccontextmanager
 async def scripted_harness() -> AsyncIterator[Harness]:
     failure = OperatorError(Code.BACKEND_FAILED, backend="scripted", reason="no")
     double = ScriptedBackend("scripted", script=(Accept(), Paint()), resumes=True)
@@ -83,5 +100,6 @@ async def scripted_harness() -> AsyncIterator[Harness]:
 
 HARNESSES: dict[str, Callable[[], AbstractAsyncContextManager[Harness]]] = {
     "wavespeed": wavespeed_harness,
+    "runware": runware_harness,
     "scripted": scripted_harness,
 }

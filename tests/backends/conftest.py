@@ -7,9 +7,11 @@ from pydantic import SecretStr
 
 from backends.clock import Clock
 from backends.http import Timeouts
+from backends.runware import RunwareBackend
 from backends.wavespeed import WaveSpeedBackend
 from tests.doubles import FakeClock
 from tests.servers.hosted import KEY
+from tests.servers.runware import RunwareServer
 from tests.servers.wavespeed import WaveSpeedServer
 
 QUICK = Timeouts(connect=2, write=2, read=2, pool=2, total=2)
@@ -38,6 +40,29 @@ async def wavespeed(server: WaveSpeedServer, clock: FakeClock, **more: Any) -> A
         yield backend
     finally:
         await backend.aclose()
+
+
+@asynccontextmanager
+async def runware(server: RunwareServer, clock: FakeClock, **more: Any) -> AsyncIterator[RunwareBackend]:
+    """A backend that speaks to the server and never waits."""
+    settings: dict[str, Any] = {
+        "api_key": SecretStr(KEY),
+        "base_url": f"{server.url}/v1",
+        "slots": 3,
+        "clock": Clock(clock.now, clock.sleep),
+        "timeouts": QUICK,
+    }
+    backend = RunwareBackend(**(settings | more))
+    try:
+        yield backend
+    finally:
+        await backend.aclose()
+
+
+@pytest.fixture
+async def runware_server() -> AsyncIterator[RunwareServer]:
+    async with RunwareServer() as server:
+        yield server
 
 
 @pytest.fixture

@@ -9,12 +9,23 @@ from hypothesis import strategies as st
 from backends.base import RequestRefused
 from backends.body import request_body
 from config.catalogue import Offer
-from config.parameters import Option, SizeParameter
+from config.parameters import (
+    ChoiceParameter,
+    IntegerParameter,
+    LorasParameter,
+    NumberParameter,
+    Option,
+    PresetParameter,
+    SizeParameter,
+    TextParameter,
+)
 from domain.errors import Code
-from domain.request import MAX_SEED, ImageRequest, InputPicture, Kind, PictureFormat, Size
+from domain.request import MAX_SEED, ImageRequest, InputPicture, Kind, Lora, LoraStage, PictureFormat, Size
 from tests.backends.calls import CATALOGUE, offer
+from tests.servers import runware
 from tests.servers.wavespeed import REQUIRED, check
 
+RUNWARE = [offer for offer in CATALOGUE.offers().values() if offer.backend == "runware"]
 WAVESPEED = [offer for offer in CATALOGUE.offers().values() if offer.backend == "wavespeed"]
 
 
@@ -29,17 +40,37 @@ def sizes(parameter: SizeParameter) -> st.SearchStrategy[Size]:
     return st.builds(Size, side, side).filter(lambda size: parameter.minimum_pixels <= size.width * size.height <= most)
 
 
+def hundredths(minimum: float, maximum: float) -> st.SearchStrategy[float]:
+    return st.integers(round(minimum * 100), round(maximum * 100)).map(lambda number: number / 100)
+
+
 @st.composite
 def requests(draw: st.DrawFn, offer: Offer) -> ImageRequest:
     """Everything that a person may ask of this offer."""
     given: dict[str, Any] = {"prompt": draw(st.text(min_size=1, max_size=2000).filter(str.strip))}
     for option, parameter in offer.parameters.items():
-        if option is Option.SIZE and isinstance(parameter, SizeParameter) and draw(st.booleans()):
-            given["size"] = draw(sizes(parameter))
-        elif option is Option.IMAGE:
+        if option is Option.IMAGE:
             given["source"] = InputPicture(name="a.png", width=1, height=1)
         elif option is Option.FORMAT:
             given["format"] = draw(st.sampled_from(PictureFormat))
+        elif option in (Option.PROMPT, Option.SEED) or draw(st.booleans()):
+            continue
+        elif isinstance(parameter, SizeParameter):
+            given["size"] = draw(sizes(parameter))
+        elif isinstance(parameter, TextParameter):
+            given[option.value] = draw(st.text(min_size=1, max_size=100).filter(str.strip))
+        elif isinstance(parameter, IntegerParameter):
+            given[option.value] = draw(st.integers(parameter.minimum, parameter.maximum))
+        elif isinstance(parameter, NumberParameter):
+            given[option.value] = draw(hundredths(parameter.minimum, parameter.maximum))
+        elif isinstance(parameter, ChoiceParameter):
+            given[option.value] = draw(st.sampled_from(sorted(parameter.values)))
+        elif isinstance(parameter, PresetParameter):
+            given[option.value] = draw(st.sampled_from(sorted(parameter.presets)))
+        elif isinstance(parameter, LorasParameter):
+            weight = hundredths(parameter.minimum, parameter.maximum)
+            lora = st.builds(Lora, model=st.just("civitai:1@2"), weight=weight, stage=st.sampled_from(LoraStage))
+            given["loras"] = tuple(draw(st.lists(lora, max_size=parameter.most)))
     return ImageRequest(kind=Kind.EDIT if "source" in given else Kind.IMAGINE, model=offer.model_key, **given)
 
 
@@ -55,6 +86,24 @@ def test_whatever_is_allowed_to_ask_the_documents_allow_to_send(offer: Offer, da
         parameter.field for option, parameter in offer.parameters.items() if option is Option.IMAGE
     }
     assert body["enable_base64_output"] is False
+
+
+@pytest.mark.parametrize("offer", RUNWARE, ids=lambda offer: offer.key)
+@given(data=st.data(), seed=st.integers(0, MAX_SEED))
+def test_the_same_for_runware(offer: Offer, data: st.DataObject, seed: int) -> None:
+    request = data.draw(requests(offer))
+    body = request_body(offer, request, seed=seed)
+    uuid = "c02c8676-a2cb-4b12-8e53-09cc6cd14f84"
+    runware.check({"taskType": "imageInference", "taskUUID": uuid, "model": offer.target} | body)
+    assert (body["positivePrompt"], body["seed"]) == (request.prompt, seed)
+
+
+def test_every_scheduler_of_theirs_can_be_asked_for() -> None:
+    for theirs in RUNWARE:
+        parameter = theirs.parameters[Option.SCHEDULER]
+        assert isinstance(parameter, ChoiceParameter)
+        assert set(parameter.values.values()) == runware.SCHEDULERS
+        assert len(parameter.values) == 75
 
 
 def an_offer(**parameters: Any) -> Offer:

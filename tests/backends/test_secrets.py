@@ -13,9 +13,11 @@ from backends.wavespeed import WaveSpeedBackend
 from config.settings import load
 from domain.errors import Code, OperatorError
 from tests.backends.calls import collect, make_call, offer
-from tests.backends.conftest import wavespeed
+from tests.backends.conftest import runware, wavespeed
 from tests.doubles import FakeClock
 from tests.servers.hosted import Fault
+from tests.servers.runware import Plan as RunwarePlan
+from tests.servers.runware import RunwareServer
 from tests.servers.wavespeed import Plan, WaveSpeedServer
 
 CANARY = "canary-5f0b7d1c9e"
@@ -52,6 +54,34 @@ async def test_the_key_is_nowhere(
             try:
                 events = await collect(backend.run(make_call(offer("wavespeed:hidream-e1-full"), tmp_path)))
                 seen.append(repr(events))
+            except CallEnded as ended:
+                seen.append("".join(traceback.format_exception(ended)))
+                seen.append(repr(ended) + str(ended) + repr(ended.error) + str(ended.error))
+            seen.append(repr(await backend.health()))
+            clock.time += 100
+        seen += [repr(backend), repr(vars(backend)), repr(vars(backend._api)), repr(vars(backend._outputs))]
+    seen.append(caplog.text)
+    assert "HTTP Request: POST" in caplog.text
+    assert all(CANARY not in text for text in seen)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "fine" if fault is None else str(fault.status))
+async def test_the_key_of_runware_is_nowhere_either(
+    clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: Fault | None
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("httpx", "httpcore", "asyncio", "backends"):
+        caplog.set_level(logging.DEBUG, name)
+    seen: list[str] = []
+    server = RunwareServer(key=CANARY)
+    async with server, runware(server, clock, api_key=SecretStr(CANARY)) as backend:
+        for route in ("submit", "poll", "account"):
+            if fault is not None:
+                server.fail(route, fault)
+            server.plan = RunwarePlan(message=f"failed for {CANARY}", failures=(0,) if route == "poll" else ())
+            call = make_call(offer("runware:hidream-i1-full"), tmp_path, submission=route)
+            try:
+                seen.append(repr(await collect(backend.run(call))))
             except CallEnded as ended:
                 seen.append("".join(traceback.format_exception(ended)))
                 seen.append(repr(ended) + str(ended) + repr(ended.error) + str(ended.error))
