@@ -1,0 +1,1 @@
+"""What computes: pipelines around diffusers' HiDreamImagePipeline. Everything here runs on one thread."""

@@ -1,0 +1,97 @@
+"""One picture from noise: the part that I1 and E1 have in common."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import HiDreamImagePipeline
+from PIL import Image
+
+from backends.worker.engine.embeddings import Embeddings
+from backends.worker.engine.interface import Painted
+from backends.worker.engine.schedulers import Scheduler, new_scheduler
+from backends.worker.variants import Variant
+from domain.request import Size
+
+OnStep = Callable[[int, Scheduler], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides a picture's pixels, given the model."""
+
+    variant: Variant
+    prompt: Embeddings
+    negative: Embeddings | None
+    """Present where guidance is above 1."""
+    size: Size
+    steps: int
+    guidance: float
+    seed: int
+
+
+def paint(pipeline: HiDreamImagePipeline, transformer: Any, recipe: Recipe, on_step: OnStep) -> Painted:
+    """Denoise through diffusers' own loop, then decode.
+
+    ``transformer`` is the pipeline's, or one that stands before it. ``on_step`` gets the number of the step
+    that is done, from 1; what it raises ends the job before anything is decoded.
+    """
+    # Noise is drawn on the CPU, so that a seed means the same on every device.
+    generator = torch.Generator("cpu").manual_seed(recipe.seed)
+    scheduler = new_scheduler(recipe.variant.sampler, recipe.variant.shift, generator)
+    # A pipeline of its own for each picture: no scheduler, flag or size is left over from another job.
+    own = HiDreamImagePipeline(**{**pipeline.components, "transformer": transformer, "scheduler": scheduler})
+    own.set_progress_bar_config(disable=True)
+    own.default_sample_size = sample_size(recipe.size, own.vae_scale_factor)
+
+    def step_end(_pipeline: object, index: int, _timestep: object, _tensors: object) -> dict[str, torch.Tensor]:
+        on_step(index + 1, scheduler)
+        return {}
+
+    negative = recipe.negative
+    started = time.monotonic()
+    try:
+        latents = own(
+            prompt_embeds_t5=recipe.prompt.t5,
+            prompt_embeds_llama3=recipe.prompt.llama,
+            pooled_prompt_embeds=recipe.prompt.pooled,
+            negative_prompt_embeds_t5=negative.t5 if negative else None,
+            negative_prompt_embeds_llama3=negative.llama if negative else None,
+            negative_pooled_prompt_embeds=negative.pooled if negative else None,
+            width=recipe.size.width,
+            height=recipe.size.height,
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.guidance,
+            generator=generator,
+            output_type="latent",
+            return_dict=False,
+            callback_on_step_end=step_end,
+            callback_on_step_end_tensor_inputs=[],
+        )[0]
+        image = decode(own, latents)
+    finally:
+        own.maybe_free_model_hooks()
+    return Painted(image, time.monotonic() - started)
+
+
+@torch.no_grad()
+def decode(pipeline: HiDreamImagePipeline, latents: torch.Tensor) -> Image.Image:
+    """Latents of shape (1, channels, height, width) as a picture."""
+    config = pipeline.vae.config
+    unscaled = latents.to(pipeline.vae.dtype) / config.scaling_factor + config.shift_factor
+    pixels = pipeline.vae.decode(unscaled, return_dict=False)[0]
+    image = pipeline.image_processor.postprocess(pixels, output_type="pil")[0]
+    assert isinstance(image, Image.Image)
+    return image
+
+
+def sample_size(size: Size, vae_scale_factor: int) -> float:
+    """The ``default_sample_size`` with which the pipeline leaves a size alone.
+
+    It scales every size to ``(default_sample_size * vae_scale_factor)**2`` pixels and rounds down to its grid,
+    so the area has to be this picture's own, and a hair more against rounding.
+    """
+    return math.sqrt(size.width * size.height) / vae_scale_factor * (1 + 1e-9)

@@ -1,0 +1,205 @@
+"""The engine: loads the models and makes one picture after another on one thread."""
+
+import gc
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import diffusers
+import torch
+import transformers
+from PIL import Image
+
+from backends.worker.engine import editing
+from backends.worker.engine.embeddings import EmbeddingsCache
+from backends.worker.engine.interface import Painted, Watch
+from backends.worker.engine.loading import GRID, LoadedModel, load, out_of_memory
+from backends.worker.engine.painting import Recipe, paint
+from backends.worker.engine.schedulers import Scheduler
+from backends.worker.protocol import JobBody
+from backends.worker.variants import LocalModel, Variant
+from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
+from domain.request import Kind, Size
+
+log = logging.getLogger(__name__)
+
+SMALL_MODEL = 100_000_000
+"""Parameters. On a CPU a smaller transformer is faster on one thread than on several (measured on the bundled
+one: 0.41 s a picture on one); the number of threads never changes while the process lives."""
+
+
+class TorchEngine:
+    """Implements ``interface.Engine``."""
+
+    def __init__(self, models: Sequence[LocalModel], llama: str, device: str | None = None) -> None:
+        """``llama``: folder or hub id of the fourth text encoder. ``device``: torch's name of one; the default
+        is the first GPU, or else the CPU."""
+        self._models = tuple(models)
+        self._llama = llama
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
+        self._loaded: dict[str, LoadedModel] = {}
+        self._problems: dict[str, EaselError] = {}
+        self._embeddings = EmbeddingsCache()
+
+    @property
+    def models(self) -> tuple[LocalModel, ...]:
+        """Everything that it serves, loaded or not."""
+        return self._models
+
+    @property
+    def loaded(self) -> frozenset[str]:
+        """Keys of the models that are ready."""
+        return frozenset(self._loaded)
+
+    @property
+    def problems(self) -> Mapping[str, EaselError]:
+        """Why models could not be loaded, by key."""
+        return MappingProxyType(self._problems)
+
+    @property
+    def device(self) -> str:
+        """Where it computes, for people."""
+        return "CPU" if self._device.type == "cpu" else torch.cuda.get_device_name(self._device)
+
+    def load(self) -> None:
+        """Load every model; what could not be loaded is in ``problems``."""
+        _quiet_libraries()
+        # Picking kernels by timing them would pick others the next time, with other roundings.
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        for model in self._models:
+            started = time.monotonic()
+            try:
+                loaded = load(model, self._llama, self._device, self._dtype, list(self._loaded.values()))
+            except OperatorError as error:
+                log.exception("%s cannot be used: %s", model.name, error)
+                self._problems[model.key] = error
+                self._free()
+                continue
+            if not self._loaded:
+                self._fix_threads(loaded)
+            self._loaded[model.key] = loaded
+            log.info("%s is loaded (%.1f s, %s)", model.name, time.monotonic() - started, self.device)
+
+    def make(self, body: JobBody, source: Image.Image | None, watch: Watch) -> Painted:
+        """Make one picture. Raises UserError, OperatorError and Cancelled."""
+        model = self._model(body.model)
+        variant = model.local.variant_named(body.variant)
+        if variant is None:
+            raise UserError(Code.MODEL_UNKNOWN, model=f"{body.model} ({body.variant})"[:100])
+        try:
+            if model.local.kind is Kind.EDIT:
+                return self._edit(model, variant, body, source, watch)
+            return self._imagine(model, variant, body, watch)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            self._free()
+            raise out_of_memory(model.local, self._device) from error
+
+    def _imagine(self, model: LoadedModel, variant: Variant, body: JobBody, watch: Watch) -> Painted:
+        recipe = self._recipe(model, variant, body, body.prompt, _size(model, body))
+        return paint(model.pipeline, model.pipeline.transformer, recipe, _Reporter(model, recipe.steps, body, watch))
+
+    def _edit(
+        self, model: LoadedModel, variant: Variant, body: JobBody, source: Image.Image | None, watch: Watch
+    ) -> Painted:
+        if source is None:
+            raise UserError(Code.PICTURE_UNREADABLE)
+        given = Size(*source.size)
+        size = editing.canvas(given, model.side, variant.square)
+        recipe = self._recipe(model, variant, body, editing.edit_prompt(variant, body.prompt), size)
+        transformer = editing.SourceBeside(
+            model.pipeline.transformer,
+            editing.source_latents(model.pipeline, source, size),
+            variant,
+            recipe.guidance,
+            max_seq=2 * model.max_pixels // GRID**2,
+        )
+        painted = paint(model.pipeline, transformer, recipe, _Reporter(model, recipe.steps, body, watch))
+        wanted = editing.result_size(given, model.side)
+        if wanted == painted.image.size:
+            return painted
+        return Painted(painted.image.resize(wanted, Image.Resampling.LANCZOS), painted.seconds)
+
+    def _recipe(self, model: LoadedModel, variant: Variant, body: JobBody, prompt: str, size: Size) -> Recipe:
+        guidance = variant.guidance if body.guidance is None else body.guidance
+        negative = None
+        if guidance > 1:
+            negative = self._embeddings.encode(model.pipeline, body.negative_prompt or "")
+        return Recipe(
+            variant=variant,
+            prompt=self._embeddings.encode(model.pipeline, prompt),
+            negative=negative,
+            size=size,
+            steps=body.steps or variant.steps,
+            guidance=guidance,
+            seed=body.seed,
+        )
+
+    def _model(self, key: str) -> LoadedModel:
+        loaded = self._loaded.get(key)
+        if loaded is not None:
+            return loaded
+        problem = self._problems.get(key)
+        if problem is not None:
+            raise problem
+        if any(model.key == key for model in self._models):
+            raise InternalError(Code.UNEXPECTED)
+        raise UserError(Code.MODEL_UNKNOWN, model=key[:100])
+
+    def _fix_threads(self, model: LoadedModel) -> None:
+        if self._device.type == "cpu":
+            parameters = sum(part.numel() for part in model.pipeline.transformer.parameters())
+            torch.set_num_threads(1 if parameters < SMALL_MODEL else os.cpu_count() or 1)
+
+    def _free(self) -> None:
+        """Give back what a failed job left in the allocator's hands."""
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _quiet_libraries() -> None:
+    """No progress bars in a log file, and no warnings that quote people's prompts."""
+    for library in (diffusers.utils.logging, transformers.utils.logging):
+        library.set_verbosity_error()
+        if not sys.stderr.isatty():
+            library.disable_progress_bar()
+
+
+class _Reporter:
+    """Called at each step's end: tells the watch, and makes a preview when one is due."""
+
+    def __init__(self, model: LoadedModel, steps: int, body: JobBody, watch: Watch) -> None:
+        self._model = model
+        self._steps = steps
+        self._every = body.preview_every
+        self._watch = watch
+
+    def __call__(self, step: int, scheduler: Scheduler) -> None:
+        self._watch.step(step, self._steps)
+        if self._every and step % self._every == 0 and step < self._steps:
+            self._watch.preview(self._model.previews.preview(scheduler.denoised()))
+
+
+def _size(model: LoadedModel, body: JobBody) -> Size:
+    """The size asked for, or the model's own. Raises UserError for one that the model cannot paint."""
+    if body.width is None and body.height is None:
+        return Size(model.side, model.side)
+    size = Size(body.width or model.side, body.height or model.side)
+    for side in size:
+        if side % GRID:
+            raise UserError(Code.OPTION_NOT_A_STEP, option="size", value=side, step=GRID)
+    pixels = size.width * size.height
+    if pixels > model.max_pixels:
+        raise UserError(
+            Code.OPTION_OUT_OF_RANGE,
+            option="size (pixels in all)",
+            value=pixels,
+            minimum=GRID**2,
+            maximum=model.max_pixels,
+        )
+    return size

@@ -1,0 +1,140 @@
+"""``bot.py worker``: serves the app on a Unix socket or on TCP with uvicorn."""
+
+import importlib.util
+import ipaddress
+import logging
+import os
+import socket
+import stat
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backends.worker.variants import local_models
+from config.settings import Settings
+from domain.errors import Code, OperatorError
+
+if TYPE_CHECKING:
+    from backends.worker.engine.interface import Engine
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PORT = 7870
+
+
+def run_worker(
+    settings: Settings, *, host: str | None, port: int | None, uds: Path | None, exit_with_stdin: bool
+) -> int:
+    """Serve the models that the settings name until SIGTERM or SIGINT; returns the exit status.
+
+    On a Unix socket (``uds``) the file's mode, 0600, guards it. On TCP the bearer token does; without one only
+    a loopback address is served. ``exit_with_stdin``: end at once when standard input is closed, so that the
+    worker never outlives who started it.
+    Raises OperatorError (SETTING_INVALID) for what the operator has to mend first.
+    """
+    for package in ("torch", "diffusers", "transformers", "starlette", "uvicorn"):
+        if importlib.util.find_spec(package) is None:
+            raise OperatorError(
+                Code.SETTING_INVALID,
+                setting="EASEL_LOCAL_MODEL",
+                problem=f"needs the packages of the extra `worker`, and {package} is not installed",
+            )
+    models = local_models(settings.easel_local_model, settings.easel_local_edit_model)
+    if not models:
+        raise OperatorError(
+            Code.SETTING_INVALID, setting="EASEL_LOCAL_MODEL", problem="the worker needs a model to serve"
+        )
+    token = settings.easel_worker_token.get_secret_value() if settings.easel_worker_token else None
+
+    import uvicorn
+
+    from backends.worker.service import create_app
+
+    listener = _listen_uds(uds) if uds is not None else _listen_tcp(host or "127.0.0.1", port, token)
+
+    def make_engine() -> "Engine":
+        from backends.worker.engine.torch_engine import TorchEngine
+
+        return TorchEngine(models, settings.easel_llama)
+
+    app = create_app(make_engine, models, token=None if uds is not None else token)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(settings.easel_grace_seconds)),
+        )
+    )
+    if exit_with_stdin:
+        threading.Thread(target=_exit_with_stdin, args=(uds,), daemon=True).start()
+    log.info("listening on %s", uds if uds is not None else "{}:{}".format(*listener.getsockname()[:2]))
+    try:
+        server.run(sockets=[listener])
+    finally:
+        if uds is not None:
+            uds.unlink(missing_ok=True)
+    return 0 if server.started else 1
+
+
+def _listen_uds(path: Path) -> socket.socket:
+    try:
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+            path.unlink()  # left by a worker that was killed
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # The mode has to be right from the first moment on.
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+    except OSError as error:
+        raise OperatorError(
+            Code.SETTING_INVALID, setting="--uds", problem=f"cannot listen there: {error.strerror or error}"
+        ) from error
+    listener.listen()
+    return listener
+
+
+def _listen_tcp(host: str, port: int | None, token: str | None) -> socket.socket:
+    if token is None and not _is_loopback(host):
+        raise OperatorError(
+            Code.SETTING_INVALID,
+            setting="EASEL_WORKER_TOKEN",
+            problem=f"is needed to listen on {host}; without it only loopback is served",
+        )
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, DEFAULT_PORT if port is None else port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise OperatorError(
+            Code.SETTING_INVALID, setting="--host", problem=f"cannot listen there: {error.strerror or error}"
+        ) from error
+    listener.listen()
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _exit_with_stdin(uds: Path | None) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    # Not sys.exit: the engine's thread may be deep inside a kernel, and the GPU has to be free now.
+    if uds is not None:
+        uds.unlink(missing_ok=True)
+    os._exit(0)
