@@ -1,0 +1,67 @@
+"""Who asks, and whether they may ask here. All of it comes from the interaction, which Discord signs for."""
+
+from typing import Any, Final
+
+import discord
+
+from config.settings import Settings
+from domain.errors import Code, OperatorError, UserError
+from domain.job import Answer, Place
+from jobs.quotas import Asker
+
+Interaction = discord.Interaction[Any]
+
+# Read Message History is not among them: without it a restart cannot look for its own earlier post, and the
+# message's nonce has to do.
+_NEEDED: Final = {"view_channel": "View Channel", "attach_files": "Attach Files", "embed_links": "Embed Links"}
+_TO_SEND: Final = {"send_messages": "Send Messages"}
+_TO_SEND_IN_THREADS: Final = {"send_messages_in_threads": "Send Messages in Threads"}
+
+
+def check_server(interaction: Interaction, settings: Settings) -> int:
+    """The guild's id. Raises OperatorError where the bot does not work there."""
+    if interaction.guild_id is None:
+        raise OperatorError(Code.ONLY_IN_SERVERS)
+    if settings.easel_guilds and interaction.guild_id not in settings.easel_guilds:
+        raise OperatorError(Code.GUILD_NOT_ALLOWED)
+    return interaction.guild_id
+
+
+def asker(interaction: Interaction) -> Asker:
+    """Who asks. Raises OperatorError (ONLY_IN_SERVERS) outside a guild's channel."""
+    if interaction.guild_id is None or interaction.channel_id is None:
+        raise OperatorError(Code.ONLY_IN_SERVERS)
+    roles = interaction.user.roles if isinstance(interaction.user, discord.Member) else []
+    place = Place(interaction.guild_id, interaction.channel_id, interaction.user.id)
+    return Asker(place, frozenset(role.id for role in roles))
+
+
+def check_permissions(interaction: Interaction) -> None:
+    """Raise OperatorError (BOT_LACKS_PERMISSIONS) where the bot could not post a picture in this channel."""
+    have = interaction.app_permissions
+    if have.administrator:
+        return
+    to_send = _TO_SEND_IN_THREADS if isinstance(interaction.channel, discord.Thread) else _TO_SEND
+    missing = [text for name, text in (_NEEDED | to_send).items() if not getattr(have, name)]
+    if missing:
+        raise OperatorError(Code.BOT_LACKS_PERMISSIONS, permissions=", ".join(missing))
+
+
+def check_manages_server(interaction: Interaction) -> None:
+    """Raise UserError where the member may not change the server's quotas.
+
+    Discord hides the command from them, but an admin can override that, and a hostile client does not care.
+    """
+    have = interaction.permissions
+    if not (have.manage_guild or have.administrator):
+        raise UserError(Code.NEEDS_MANAGE_SERVER)
+
+
+def manages_messages(interaction: Interaction) -> bool:
+    """Whether the member may cancel what others have asked for in this channel."""
+    return interaction.permissions.manage_messages or interaction.permissions.administrator
+
+
+def answer_of(interaction: Interaction) -> Answer:
+    """How to reach the interaction's own response later."""
+    return Answer(interaction.application_id, interaction.token, int(interaction.expires_at.timestamp() * 1000))

@@ -1,0 +1,180 @@
+"""The Discord client: it puts the commands together, takes what people press, and knows nothing of pictures."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import discord
+import yarl
+from discord import app_commands
+from discord.asset import Asset
+from discord.ext import commands
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from cogs.asking import Interaction, check_server
+from cogs.completions import Completions
+from cogs.delivery import Delivery
+from cogs.door import Door
+from cogs.errors import guarded, tell
+from cogs.lines import JobCommands
+from cogs.pictures import PictureCommands
+from cogs.posting import Poster
+from cogs.progress import ProgressCards
+from cogs.quotas import QuotaCommands
+from cogs.services import Services
+from cogs.ui import modals
+from cogs.ui.buttons import ITEMS, Action, is_ours
+from config.settings import Settings
+from domain.errors import Code, OperatorError, UserError
+
+log = logging.getLogger(__name__)
+
+DOUBLE_CLICK_SECONDS: Final = 2.0
+
+
+def point_at(settings: Settings) -> None:
+    """Make discord.py speak to the configured addresses. Nothing else of it is changed."""
+    Route.BASE = str(settings.discord_api_url).rstrip("/")
+    DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(str(settings.discord_gateway_url))
+    Asset.BASE = str(settings.discord_cdn_url).rstrip("/")
+
+
+class EaselTree(app_commands.CommandTree["EaselBot"]):
+    """The commands, with our own error ladder."""
+
+    async def interaction_check(self, interaction: Interaction, /) -> bool:
+        """Refuse servers that the operator has not chosen, before anything else."""
+        try:
+            check_server(interaction, interaction.client.services.settings)
+        except OperatorError as error:
+            await tell(interaction, error)
+            return False
+        return True
+
+    async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:
+        """Tell and log."""
+        await tell(interaction, error)
+
+
+class EaselBot(commands.AutoShardedBot):
+    """The bot. ``commands_synced`` is set once Discord has the commands and the gateway knows us."""
+
+    def __init__(
+        self, services: Services, *, clock: Callable[[], float] = time.monotonic, guild_ready_timeout: float = 2.0
+    ) -> None:
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            tree_cls=EaselTree,
+            # Guilds alone: roles and channels. No privileged intent, no messages.
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+            max_messages=None,
+            chunk_guilds_at_startup=False,
+            guild_ready_timeout=guild_ready_timeout,
+        )
+        self.services = services
+        self.commands_synced = asyncio.Event()
+        self._registered = asyncio.Event()
+        self._online = asyncio.Event()
+        self._clock = clock
+        self._presses: dict[tuple[int, str], float] = {}
+        self._progress = ProgressCards(self, services, clock)
+        self._poster = Poster(self, services.pictures)
+        door = Door(services, self._progress)
+        completions = Completions(services)
+        self._pictures = PictureCommands(services, door, completions)
+        self._jobs = JobCommands(services, door, completions)
+        self._quotas = QuotaCommands(services, completions)
+
+    async def setup_hook(self) -> None:
+        """Commands, buttons and the delivery of outcomes."""
+        for command in (*self._pictures.commands(), *self._jobs.commands(), *self._quotas.commands()):
+            self.tree.add_command(command)
+        self.add_dynamic_items(*ITEMS)
+        await self.add_cog(Delivery(self, self.services, self._progress, self._poster, self._online))
+        await self._register()
+        self._registered.set()
+        self._announce()
+
+    async def _register(self) -> None:
+        allowed = self.services.settings.easel_guilds
+        if not allowed:
+            await self.tree.sync()
+            return
+        for guild_id in allowed:
+            guild = discord.Object(guild_id)
+            self.tree.copy_global_to(guild=guild)
+            try:
+                await self.tree.sync(guild=guild)
+            except discord.Forbidden:
+                log.warning("server %d is in EASEL_GUILDS, but the bot is not in it", guild_id)
+        # What an earlier start without the list may have registered everywhere.
+        self.tree.clear_commands(guild=None)
+        await self.tree.sync()
+
+    async def on_connect(self) -> None:
+        """The gateway knows us."""
+        self._online.set()
+        self._announce()
+
+    def _announce(self) -> None:
+        if self._registered.is_set() and self._online.is_set():
+            self.commands_synced.set()
+
+    async def on_message(self, message: discord.Message, /) -> None:
+        """There are no commands in messages."""
+
+    async def on_interaction(self, interaction: Interaction) -> None:
+        """What discord.py itself leaves unanswered: modals (ours are forms alone), and buttons nobody knows."""
+        if interaction.type is discord.InteractionType.modal_submit:
+            job_id = modals.edited_job(interaction.custom_id or "")
+            if job_id is None:
+                await guarded(interaction, _stale())
+            else:
+                await guarded(interaction, self._pictures.submit_edit(interaction, job_id, modals.values(interaction)))
+        elif interaction.type is discord.InteractionType.component and not is_ours(interaction):
+            await guarded(interaction, _stale())
+
+    # What buttons ask for.
+
+    async def pressed(self, interaction: discord.Interaction[Any], action: Action, job_id: str) -> None:
+        """A button under a job's message was pressed."""
+        await guarded(interaction, self._press(interaction, action, job_id))
+
+    async def turned(self, interaction: discord.Interaction[Any], page: int) -> None:
+        """Another page of the history is wanted."""
+        await guarded(interaction, self._jobs.turn(interaction, page))
+
+    async def _press(self, interaction: Interaction, action: Action, job_id: str) -> None:
+        check_server(interaction, self.services.settings)
+        match action:
+            case Action.CANCEL:
+                await self._jobs.press_cancel(interaction, job_id)
+            case Action.EDIT:
+                await self._pictures.press_edit(interaction, job_id)
+            case Action.REROLL | Action.RETRY if self._is_double_click(interaction):
+                await interaction.response.defer()
+            case Action.REROLL:
+                await self._pictures.press_reroll(interaction, job_id)
+            case Action.RETRY:
+                await self._pictures.press_retry(interaction, job_id)
+
+    def _is_double_click(self, interaction: Interaction) -> bool:
+        """The same member pressed the same button a moment ago: a second job is not what they meant."""
+        now = self._clock()
+        self._presses = {press: at for press, at in self._presses.items() if now - at < DOUBLE_CLICK_SECONDS}
+        key = (interaction.user.id, interaction.custom_id or "")
+        if key in self._presses:
+            return True
+        self._presses[key] = now
+        return False
+
+
+async def _stale() -> None:
+    raise UserError(Code.BUTTON_STALE)

@@ -1,0 +1,132 @@
+"""What is offered while somebody types into an option."""
+
+from collections.abc import Sequence
+
+from cogs.asking import Interaction, manages_messages
+from cogs.options import words_of
+from cogs.services import Services
+from cogs.slash import Complete
+from cogs.ui import words
+from config.catalogue import Model
+from config.parameters import Option, SizeParameter
+from domain.errors import UserError
+from domain.job import Job
+from domain.request import ImageRequest, Kind, Size
+
+# The sizes that HiDream-I1 was trained on (its ComfyUI and Gradio front ends offer these), and smaller ones.
+COMMON_SIZES = tuple(
+    Size(width, height)
+    for width, height in [
+        (1024, 1024), (768, 1360), (1360, 768), (880, 1168), (1168, 880), (1248, 832), (832, 1248),
+        (768, 768), (1024, 768), (768, 1024), (1280, 720), (720, 1280), (512, 512),
+    ]
+)  # fmt: skip
+JOBS = 25
+
+
+class Completions:
+    """Autocomplete for every option that has it."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def models(self, kind: Kind) -> Complete:
+        """The models for one kind of wish."""
+
+        async def complete(interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
+            wanted = typed.strip().casefold()
+            return [
+                (words.label(f"{model.name} – {model.summary}"), model.key)
+                for model in self._services.catalogue.models(kind)
+                if wanted in model.key or wanted in model.name.casefold()
+            ]
+
+        return complete
+
+    def words(self, option: Option, kind: Kind) -> Complete:
+        """The words for an option that is a choice."""
+
+        async def complete(interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
+            wanted = typed.strip().casefold()
+            found = words_of(option, kind, self._services.catalogue)
+            return [(word, word) for word in found if wanted in word.casefold()]
+
+        return complete
+
+    async def sizes(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
+        """Sizes that the chosen model (or any) can make."""
+        catalogue = self._services.catalogue
+        models = catalogue.models(Kind.IMAGINE)
+        chosen = getattr(interaction.namespace, "model", None)
+        if isinstance(chosen, str) and chosen:
+            try:
+                models = [catalogue.model(chosen)]
+            except UserError:
+                pass
+        wanted = typed.strip().casefold().replace("*", "x").replace("×", "x")
+        found = [size for size in _sizes(models) if str(size).startswith(wanted)]
+        return [(f"{size.width} × {size.height} ({_shape(size)})", str(size)) for size in found]
+
+    async def jobs_to_reroll(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
+        """The member's own jobs, newest first."""
+        if interaction.guild_id is None:
+            return []
+        jobs = await self._services.jobs.history(interaction.guild_id, interaction.user.id, JOBS * 4)
+        return _choices(jobs, typed)
+
+    async def jobs_to_cancel(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
+        """The member's own jobs that are not over; everybody's for those who manage messages."""
+        if interaction.guild_id is None:
+            return []
+        whose = None if manages_messages(interaction) else interaction.user.id
+        return _choices(await self._services.jobs.open_in(interaction.guild_id, whose), typed)
+
+    async def rules(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
+        """The server's quota rules."""
+        if interaction.guild_id is None or not interaction.permissions.manage_guild:
+            return []
+        rules = await self._services.quotas.rules(interaction.guild_id)
+        texts = [(f"{rule.id}: {_named(interaction, words.rule(rule))}", str(rule.id)) for rule in rules]
+        return [(words.label(text), value) for text, value in texts if typed.strip().casefold() in text.casefold()]
+
+
+def _choices(jobs: Sequence[Job], typed: str) -> Sequence[tuple[str, str]]:
+    wanted = typed.strip().casefold()
+    return [
+        (words.label(f"{job.id}: {job.request.prompt}"), job.id)
+        for job in jobs
+        if wanted in job.id.casefold() or wanted in job.request.prompt.casefold()
+    ]
+
+
+def _sizes(models: Sequence[Model]) -> list[Size]:
+    offers = [offer for model in models for offer in model.offers]
+    parameters = [p for offer in offers if isinstance(p := offer.parameters.get(Option.SIZE), SizeParameter)]
+    candidates = dict.fromkeys([*(p.default for p in parameters), *COMMON_SIZES])
+    candidates |= dict.fromkeys(size for p in parameters for size in p.choices)
+
+    def can_be_made(size: Size) -> bool:
+        return any(
+            not offer.objections(ImageRequest(kind=Kind.IMAGINE, model=offer.model_key, prompt="size", size=size))
+            for offer in offers
+        )
+
+    return [size for size in candidates if can_be_made(size)]
+
+
+def _shape(size: Size) -> str:
+    if size.width == size.height:
+        return "square"
+    return "landscape" if size.width > size.height else "portrait"
+
+
+def _named(interaction: Interaction, text: str) -> str:
+    """Choices show no mentions: names instead."""
+    guild = interaction.guild
+    if guild is None:
+        return text
+    for role in guild.roles:
+        text = text.replace(f"<@&{role.id}>", f"@{role.name}")
+    for channel in guild.channels:
+        text = text.replace(f"<#{channel.id}>", f"#{channel.name}")
+    return text

@@ -1,0 +1,98 @@
+"""From an interaction to the one door of ``jobs``, and the one answer back: a public card, or a private refusal."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from cogs.answers import NETWORK_ERRORS, PUBLIC, in_time
+from cogs.asking import Interaction, answer_of, asker, check_permissions, check_server
+from cogs.progress import ProgressCards
+from cogs.services import Services
+from cogs.ui import cards
+from domain.errors import Code, UserError
+from domain.job import Card, Job
+from domain.request import ImageRequest
+from jobs.intake import Admission
+
+log = logging.getLogger(__name__)
+
+MAX_JOB_ID: Final = 40
+
+
+class Door:
+    """Every wish goes through here, whatever command, button or modal it comes from."""
+
+    def __init__(self, services: Services, progress: ProgressCards) -> None:
+        self._services = services
+        self._progress = progress
+
+    def check_place(self, interaction: Interaction) -> int:
+        """The guild's id. Raises OperatorError where the bot does not work, or could not post a picture."""
+        guild_id = check_server(interaction, self._services.settings)
+        check_permissions(interaction)
+        return guild_id
+
+    async def order(self, interaction: Interaction, request: ImageRequest, *, parent: Job | None = None) -> None:
+        """Bring the wish in and answer with its card. Raises what intake raises; nothing is public then."""
+        self.check_place(interaction)
+        admission = await in_time(interaction, self._submit(interaction, request, parent))
+        await self._answer(interaction, admission, None)
+
+    async def order_after(
+        self, interaction: Interaction, prompt: str, prepare: Callable[[], Awaitable[ImageRequest]]
+    ) -> None:
+        """The same for a wish whose bytes have to be fetched first: meanwhile a card says so."""
+        self.check_place(interaction)
+        parts = cards.checking(prompt)
+        callback = await interaction.response.send_message(embed=parts.embed)
+        interaction.extras[PUBLIC] = True
+        admission = await self._submit(interaction, await prepare(), None)
+        interaction.extras[PUBLIC] = False
+        assert interaction.channel_id is not None
+        card = Card(interaction.channel_id, callback.message_id) if callback.message_id is not None else None
+        await self._answer(interaction, admission, card)
+
+    async def job(self, interaction: Interaction, job_id: str) -> Job:
+        """A job of this server. Raises UserError (JOB_UNKNOWN) for all others: nobody learns what others have."""
+        guild_id = check_server(interaction, self._services.settings)
+        found = await self._services.jobs.get(job_id.strip()) if 0 < len(job_id) <= MAX_JOB_ID else None
+        if found is None or found.place.guild_id != guild_id:
+            raise UserError(Code.JOB_UNKNOWN, job=job_id[:MAX_JOB_ID])
+        return found
+
+    async def _submit(self, interaction: Interaction, request: ImageRequest, parent: Job | None) -> Admission:
+        return await self._services.intake.submit(
+            request,
+            asker(interaction),
+            interaction_id=interaction.id,
+            answer=answer_of(interaction),
+            parent_id=parent.id if parent is not None else None,
+        )
+
+    async def _answer(self, interaction: Interaction, admission: Admission, card: Card | None) -> None:
+        """Show the card. The job is in: whatever happens here, it is painted and posted."""
+        job = admission.job
+        shown = cards.Progress(position=admission.position, wait_seconds=admission.wait_seconds)
+        with self._progress.answering(job.id):
+            sent = await self._send_card(interaction, job, shown)
+            card = sent or card
+            if card is None:
+                parts = cards.in_progress(job, shown, self._services.catalogue)
+                card = await self._progress.recover(job, parts) or await self._progress.new_card(job, shown)
+            if card is not None:
+                await self._services.outbox.set_card(job.id, card)
+        await self._progress.follow(job.id, shown)
+
+    async def _send_card(self, interaction: Interaction, job: Job, shown: cards.Progress) -> Card | None:
+        parts = cards.in_progress(job, shown, self._services.catalogue)
+        assert parts.view is not None
+        assert interaction.channel_id is not None
+        try:
+            if interaction.response.is_done():
+                message = await interaction.edit_original_response(embed=parts.embed, view=parts.view)
+                return Card(interaction.channel_id, message.id)
+            callback = await interaction.response.send_message(embed=parts.embed, view=parts.view)
+        except NETWORK_ERRORS as error:
+            log.warning("job %s: interaction %s could not be answered: %s", job.id, interaction.id, error)
+            return None
+        return Card(interaction.channel_id, callback.message_id) if callback.message_id is not None else None

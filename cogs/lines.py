@@ -1,0 +1,101 @@
+"""/queue, /cancel and /history: looking at jobs, and taking them back."""
+
+from collections.abc import Mapping
+
+from cogs.answers import PUBLIC, in_time, privately
+from cogs.asking import Interaction, asker, check_server, manages_messages
+from cogs.completions import Completions
+from cogs.door import Door
+from cogs.options import CommandOption, read_options, read_text
+from cogs.services import Services
+from cogs.slash import SlashCommand, slash
+from cogs.ui import lists, texts
+from domain.errors import Code, UserError
+from domain.job import UNDER_WAY, Job
+
+_MAX_PAGE = 100
+
+
+class JobCommands:
+    """The commands that look at jobs and cancel them."""
+
+    def __init__(self, services: Services, door: Door, completions: Completions) -> None:
+        self._services = services
+        self._door = door
+        self._completions = completions
+        self._cancel_options = [
+            CommandOption(
+                "job", "Which job; left out: your last one here", str, read_text("job", 100), autocomplete="job"
+            )
+        ]
+
+    def commands(self) -> list[SlashCommand]:
+        """All of them."""
+        return [
+            slash("queue", "See who is waiting, and for how long", self.queue),
+            slash(
+                "cancel",
+                "Take back a job that is waiting or being painted",
+                self.cancel,
+                self._cancel_options,
+                {"job": self._completions.jobs_to_cancel},
+            ),
+            slash("history", "Look through what you have painted in this server", self.history),
+        ]
+
+    async def queue(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/queue"""
+        guild_id = check_server(interaction, self._services.settings)
+        open_jobs = await in_time(interaction, self._services.jobs.open_in(guild_id), private=True)
+        line = [standing for standing in await self._services.queue.line() if standing.guild_id == guild_id]
+        under_way = [job for job in open_jobs if job.state in UNDER_WAY]
+        await privately(interaction, embed=lists.queue(under_way, line, {job.id: job for job in open_jobs}))
+
+    async def cancel(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/cancel"""
+        given = read_options(self._cancel_options, values)
+        if "job" in given:
+            job: Job | None = await self._door.job(interaction, str(given["job"]))
+        else:
+            place = asker(interaction).place
+            check_server(interaction, self._services.settings)
+            own = await self._services.jobs.open_in(place.guild_id, place.user_id)
+            job = next((job for job in reversed(own) if job.place.channel_id == place.channel_id), None)
+        if job is None:
+            await privately(interaction, texts.NOTHING_TO_CANCEL)
+            return
+        self._check_may_cancel(interaction, job)
+        await in_time(interaction, self._services.dispatcher.cancel(job.id), private=True)
+        await privately(interaction, texts.fill(texts.CANCELLING, job=job.id))
+
+    async def press_cancel(self, interaction: Interaction, job_id: str) -> None:
+        """The button Cancel: the card itself shows what comes of it."""
+        job = await self._door.job(interaction, job_id)
+        self._check_may_cancel(interaction, job)
+        await interaction.response.defer()
+        interaction.extras[PUBLIC] = False
+        await self._services.dispatcher.cancel(job.id)
+
+    async def history(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/history"""
+        jobs, number, more = await in_time(interaction, self._page(interaction, 0), private=True)
+        embed, view = lists.history(jobs, number, more=more)
+        await privately(interaction, embed=embed, view=view)
+
+    async def turn(self, interaction: Interaction, page: int) -> None:
+        """The buttons Newer and Older: the message is the presser's own, nobody else can see it."""
+        jobs, number, more = await self._page(interaction, page)
+        embed, view = lists.history(jobs, number, more=more)
+        await interaction.response.edit_message(embed=embed, view=view)
+
+    async def _page(self, interaction: Interaction, page: int) -> tuple[list[Job], int, bool]:
+        check_server(interaction, self._services.settings)
+        place = asker(interaction).place
+        number = min(page, _MAX_PAGE)
+        end = (number + 1) * lists.PAGE
+        jobs = await self._services.jobs.history(place.guild_id, place.user_id, end + 1)
+        return jobs[number * lists.PAGE : end], number, len(jobs) > end and number < _MAX_PAGE
+
+    def _check_may_cancel(self, interaction: Interaction, job: Job) -> None:
+        if job.place.user_id != interaction.user.id and not manages_messages(interaction):
+            raise UserError(Code.JOB_NOT_YOURS)

@@ -1,0 +1,176 @@
+"""/imagine, /edit and /reroll, and the buttons and the modal that do the same."""
+
+import asyncio
+from collections.abc import Mapping
+
+import discord
+
+from cogs.asking import Interaction, asker
+from cogs.completions import Completions
+from cogs.door import Door
+from cogs.options import COUNT, PROMPT, SEED, CommandOption, options_for, read_options, read_text
+from cogs.services import Services
+from cogs.slash import SlashCommand, slash
+from cogs.ui.modals import PROMPT as PROMPT_FIELD
+from cogs.ui.modals import SEED as SEED_FIELD
+from cogs.ui.modals import edit_again
+from config.catalogue import Model
+from config.parameters import Option
+from domain.errors import Code, UserError
+from domain.job import Job
+from domain.request import ImageRequest, Kind
+from jobs.pictures import MAX_INPUT_BYTES
+
+
+class PictureCommands:
+    """The commands that make pictures."""
+
+    def __init__(self, services: Services, door: Door, completions: Completions) -> None:
+        self._services = services
+        self._door = door
+        self._imagine_options = options_for(Kind.IMAGINE, services.catalogue)
+        self._edit_options = options_for(Kind.EDIT, services.catalogue)
+        self._reroll_options = [
+            CommandOption(
+                "job",
+                "Which job; left out: your last one in this channel",
+                str,
+                read_text("job", 100),
+                autocomplete="job",
+            ),
+            SEED,
+            CommandOption(PROMPT.name, "Another prompt; left out: the same", PROMPT.annotation, PROMPT.read),
+            COUNT,
+        ]
+        self._completions = completions
+
+    def commands(self) -> list[SlashCommand]:
+        """Those that can work with what is configured."""
+        made = []
+        completions = self._completions
+        if self._imagine_options:
+            made.append(
+                slash(
+                    "imagine",
+                    "Paint a picture from words",
+                    self.imagine,
+                    self._imagine_options,
+                    {
+                        "model": completions.models(Kind.IMAGINE),
+                        "size": completions.sizes,
+                        "scheduler": completions.words(Option.SCHEDULER, Kind.IMAGINE),
+                        "speed": completions.words(Option.SPEED, Kind.IMAGINE),
+                    },
+                )
+            )
+        if self._edit_options:
+            made.append(
+                slash(
+                    "edit",
+                    "Change a picture by an instruction",
+                    self.edit,
+                    self._edit_options,
+                    {
+                        "model": completions.models(Kind.EDIT),
+                        "speed": completions.words(Option.SPEED, Kind.EDIT),
+                    },
+                )
+            )
+        if made:
+            made.append(
+                slash(
+                    "reroll",
+                    "Paint one of your pictures again, with another seed",
+                    self.reroll,
+                    self._reroll_options,
+                    {"job": completions.jobs_to_reroll},
+                )
+            )
+        return made
+
+    async def imagine(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/imagine"""
+        self._door.check_place(interaction)
+        given = read_options(self._imagine_options, values)
+        await self._door.order(interaction, self._request(Kind.IMAGINE, given))
+
+    async def edit(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/edit"""
+        self._door.check_place(interaction)
+        given = read_options(self._edit_options, values)
+        image = given.pop("image", None)
+        if not isinstance(image, discord.Attachment):
+            raise UserError(Code.OPTION_MALFORMED, option="image", value="", expected="a picture")
+        wish = self._request(Kind.EDIT, given)
+        # What can be refused before anything is fetched never shows in public.
+        await self._services.intake.quote(wish)
+        if image.size > MAX_INPUT_BYTES:
+            raise UserError(Code.PICTURE_TOO_LARGE, size=image.size, limit=MAX_INPUT_BYTES)
+
+        async def prepare() -> ImageRequest:
+            data = await self._services.attachments.fetch(image.url, image.size)
+            source = await self._services.pictures.accept(data, image.filename)
+            return wish.model_copy(update={"source": source})
+
+        await self._door.order_after(interaction, wish.prompt, prepare)
+
+    async def reroll(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/reroll"""
+        guild_id = self._door.check_place(interaction)
+        given = read_options(self._reroll_options, values)
+        job_id = given.pop("job", None)
+        if job_id is not None:
+            job: Job | None = await self._door.job(interaction, str(job_id))
+        else:
+            place = asker(interaction).place
+            job = await self._services.jobs.last_in_channel(guild_id, place.channel_id, place.user_id)
+        if job is None:
+            raise UserError(Code.NOTHING_TO_REROLL)
+        await self._again(interaction, job, given)
+
+    async def press_reroll(self, interaction: Interaction, job_id: str) -> None:
+        """The button Reroll: the same with a new seed."""
+        await self._again(interaction, await self._door.job(interaction, job_id), {})
+
+    async def press_retry(self, interaction: Interaction, job_id: str) -> None:
+        """The button Try again: the same with the same seed."""
+        job = await self._door.job(interaction, job_id)
+        await self._again(interaction, job, {"seed": job.request.seed})
+
+    async def press_edit(self, interaction: Interaction, job_id: str) -> None:
+        """The button Edit: a modal with the prompt."""
+        self._door.check_place(interaction)
+        await interaction.response.send_modal(edit_again(await self._door.job(interaction, job_id)))
+
+    async def submit_edit(self, interaction: Interaction, job_id: str, values: Mapping[str, str]) -> None:
+        """The modal that Edit opened."""
+        job = await self._door.job(interaction, job_id)
+        seed = values.get(SEED_FIELD, "").strip()
+        prompt = PROMPT.read(values.get(PROMPT_FIELD, ""))
+        await self._again(interaction, job, {"prompt": prompt} | ({"seed": SEED.read(seed)} if seed else {}))
+
+    async def _again(self, interaction: Interaction, job: Job, changes: Mapping[str, object]) -> None:
+        self._door.check_place(interaction)
+        source = job.request.source
+        if source is not None and not await asyncio.to_thread(self._services.pictures.path(source.name).exists):
+            raise UserError(Code.PICTURE_GONE)
+        # Intake draws a new seed where there is none, and checks everything anew.
+        request = ImageRequest.model_validate({**dict(job.request), "seed": None, **changes})
+        await self._door.order(interaction, request, parent=job)
+
+    def _request(self, kind: Kind, given: Mapping[str, object]) -> ImageRequest:
+        model = self._model(kind, given.get("model"))
+        if model.kind is not kind:
+            raise UserError(Code.MODEL_WRONG_KIND, model=model.name, command=kind.value)
+        return ImageRequest.model_validate({**given, "kind": kind, "model": model.key})
+
+    def _model(self, kind: Kind, wanted: object) -> Model:
+        catalogue, settings = self._services.catalogue, self._services.settings
+        if wanted is not None:
+            return catalogue.model(str(wanted))
+        configured = settings.easel_imagine_model if kind is Kind.IMAGINE else settings.easel_edit_model
+        if configured is not None:
+            return catalogue.model(configured)
+        model = catalogue.default(kind, self._services.order)
+        assert model is not None, "the command is registered only where there is a model"
+        return model

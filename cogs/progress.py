@@ -1,0 +1,333 @@
+"""The cards of jobs that wait or are painted: found again after a restart, kept up to date within the edit budget.
+
+Only the newest state of a job is ever shown; an edit that misses its turn is dropped. A result never waits for one.
+"""
+
+import asyncio
+import io
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
+
+import discord
+
+from cogs.answers import NETWORK_ERRORS
+from cogs.edit_budget import EditBudget
+from cogs.services import Services
+from cogs.ui import cards
+from domain.job import UNDER_WAY, WAITING, WITHOUT_PICTURE, Card, Job, JobState
+from jobs.events import JobEvent, ModelLoading, PreviewReady, QueueMoved, StateChanged, StepDone
+
+log = logging.getLogger(__name__)
+
+_SHOWN = WAITING | UNDER_WAY
+PAUSE_SECONDS = 1.0
+"""Rest after something unexpected broke."""
+_PREVIEW_TYPES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+
+
+@dataclass
+class _Live:
+    """A job whose card is kept up to date."""
+
+    job: Job
+    card: Card
+    progress: cards.Progress
+    preview: bytes | None = None
+    changed: bool = False
+    editing: asyncio.Task[None] | None = None
+
+
+class ProgressCards:
+    """Follows the event stream and edits cards. ``clock`` is monotonic, in seconds."""
+
+    def __init__(self, client: discord.Client, services: Services, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._services = services
+        self._budget = EditBudget(clock)
+        self.started_at = services.clock().timestamp() * 1000
+        self._live: dict[str, _Live] = {}
+        self._looked_up: set[str] = set()
+        self._answering: dict[str, asyncio.Event] = {}
+        self._queue_moved = False
+        self._work = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._spawn(_forever(self._listen))
+        self._spawn(_forever(self._keep_editing))
+
+    async def stop(self) -> None:
+        """Stop listening and editing."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # For those who answer interactions.
+
+    @contextmanager
+    def answering(self, job_id: str) -> Iterator[None]:
+        """While the interaction that brought the job in is being answered: its card is about to be stored."""
+        event = self._answering[job_id] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._answering[job_id]
+            event.set()
+
+    async def answered(self, job_id: str) -> None:
+        """Wait until nobody is answering for the job."""
+        if job_id in self._answering:
+            await self._answering[job_id].wait()
+
+    async def follow(self, job_id: str, shown: cards.Progress) -> None:
+        """The job's card is stored and shows this; keep it up to date, or put away what came too late."""
+        job = await self._services.jobs.get(job_id)
+        if job is None or job.card is None:
+            return
+        if job.state in _SHOWN:
+            live = self._live.setdefault(job_id, _Live(job, job.card, shown))
+            live.changed = live.changed or job.state is not JobState.QUEUED
+            self._queue_moved = True
+            self._work.set()
+        elif job.state in (JobState.POSTED, JobState.UNDELIVERABLE):
+            await self.remove(job.card)
+        elif job.state in WITHOUT_PICTURE and job.told:
+            await self.show_end(job, job.card)
+
+    async def recover(self, job: Job, parts: cards.Parts | None = None) -> Card | None:
+        """The card of a job whose answer was cut off: the interaction's own response, where it can still be had.
+
+        ``parts`` are put on it through the interaction: only so does a response that still says "thinking…" end.
+        """
+        answer = job.answer
+        if answer is None or answer.expires_at <= self._services.clock().timestamp() * 1000:
+            return None
+        webhook = discord.Webhook.partial(answer.application_id, answer.token, client=self._client)
+        # The routes take "@original" in place of an id.
+        original: Any = "@original"
+        try:
+            if parts is None:
+                message = await webhook.fetch_message(original)
+            else:
+                message = await webhook.edit_message(original, embed=parts.embed, view=parts.view)
+        except NETWORK_ERRORS as error:
+            log.debug("job %s: the interaction's response is not to be had: %s", job.id, error)
+            return None
+        return Card(message.channel.id, message.id)
+
+    async def new_card(self, job: Job, shown: cards.Progress) -> Card | None:
+        """A card of its own in the channel, where the interaction can't carry it; None where none can be sent."""
+        channel = self._client.get_partial_messageable(job.place.channel_id, guild_id=job.place.guild_id)
+        parts = cards.in_progress(job, shown, self._services.catalogue)
+        assert parts.view is not None
+        try:
+            message = await channel.send(embed=parts.embed, view=parts.view, nonce=f"card-{job.id}"[:25])
+        except NETWORK_ERRORS as error:
+            log.warning("job %s has no card: %s", job.id, error)
+            return None
+        return Card(job.place.channel_id, message.id)
+
+    # For those who post outcomes.
+
+    async def release(self, job_id: str, *, settle: bool) -> None:
+        """Stop editing the job's card. ``settle`` also waits for an edit that is on its way."""
+        live = self._live.pop(job_id, None)
+        if settle and live is not None and live.editing is not None:
+            await asyncio.wait({live.editing})
+
+    async def remove(self, card: Card) -> bool:
+        """Delete a card; False where that has to be tried again."""
+        try:
+            await self._message(card).delete()
+        except discord.HTTPException as error:
+            # What is gone is gone; what may not be deleted stays.
+            return 400 <= error.status < 500 and error.status != 429
+        except NETWORK_ERRORS as error:
+            log.debug("card %s could not be deleted: %s", card, error)
+            return False
+        return True
+
+    async def show_end(self, job: Job, card: Card) -> None:
+        """Turn the card into how the job ended. Raises what Discord answers."""
+        parts = cards.ended(job)
+        await self._message(card).edit(content=None, embed=parts.embed, view=parts.view, attachments=[])
+
+    async def restore(self) -> None:
+        """At start-up: follow the jobs that an earlier process left, and give them cards where they have none."""
+        for job in [*await self._services.jobs.left_behind(), *await self._services.jobs.waiting_jobs()]:
+            await self._look_up(job.id)
+
+    # The event stream.
+
+    async def _listen(self) -> None:
+        with self._services.events.listen() as events:
+            await self._take(events)
+
+    async def _take(self, events: AsyncIterator[JobEvent]) -> None:
+        async for event in events:
+            match event:
+                case QueueMoved():
+                    self._queue_moved = True
+                case StateChanged():
+                    self._state_changed(event)
+                case ModelLoading():
+                    self._update(event.job_id, loading_seconds=event.seconds)
+                case StepDone():
+                    step = (event.index, event.step, event.steps)
+                    self._update(event.job_id, step=step, loading_seconds=None)
+                case PreviewReady():
+                    self._previewed(event)
+                case _:
+                    assert_never(event)
+            self._work.set()
+
+    def _state_changed(self, event: StateChanged) -> None:
+        if event.state not in _SHOWN:
+            self._live.pop(event.job_id, None)
+            self._looked_up.discard(event.job_id)
+            return
+        live = self._live.get(event.job_id)
+        if live is None:
+            self._find(event.job_id)
+            return
+        if event.state in WAITING:
+            live.progress = cards.Progress()
+            live.preview = None
+        live.job = replace(live.job, state=event.state)
+        live.changed = True
+        self._spawn(self._refresh(event.job_id))
+
+    async def _refresh(self, job_id: str) -> None:
+        # The offer that was chosen stands in the row.
+        job = await self._services.jobs.get(job_id)
+        live = self._live.get(job_id)
+        if live is not None and job is not None and job.state in _SHOWN:
+            live.job = job
+            live.changed = True
+            self._work.set()
+
+    def _update(self, job_id: str, **changes: object) -> None:
+        live = self._live.get(job_id)
+        if live is None:
+            self._find(job_id)
+            return
+        live.progress = replace(live.progress, **changes)  # type: ignore[arg-type]
+        live.changed = True
+
+    def _previewed(self, event: PreviewReady) -> None:
+        extension = _PREVIEW_TYPES.get(event.media_type)
+        if extension is None:
+            return
+        live = self._live.get(event.job_id)
+        if live is not None and not live.job.request.spoiler:
+            live.preview = event.data
+        self._update(
+            event.job_id, preview=f"{cards.PREVIEW_NAME}.{extension}" if live and live.preview is not None else None
+        )
+
+    def _find(self, job_id: str) -> None:
+        """An event of a job that is not followed: one that an earlier process left, perhaps."""
+        if job_id not in self._looked_up and job_id not in self._answering:
+            self._spawn(self._look_up(job_id))
+
+    async def _look_up(self, job_id: str) -> None:
+        if job_id in self._looked_up or job_id in self._live:
+            return
+        self._looked_up.add(job_id)
+        job = await self._services.jobs.get(job_id)
+        if job is None or job.state not in _SHOWN or job_id in self._answering:
+            return
+        if job.card is None:
+            if job.created_at >= self.started_at:
+                # Its interaction is being answered by this process.
+                self._looked_up.discard(job_id)
+                return
+            parts = cards.in_progress(job, cards.Progress(), self._services.catalogue)
+            card = await self.recover(job, parts) or await self.new_card(job, cards.Progress())
+            await self._services.outbox.set_card(job_id, card)
+        await self.follow(job_id, cards.Progress())
+
+    # Editing.
+
+    async def _keep_editing(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            if self._queue_moved:
+                self._queue_moved = False
+                await self._move_queue()
+            soonest: float | None = None
+            for live in list(self._live.values()):
+                if not live.changed or live.editing is not None:
+                    continue
+                wait = self._budget.take(live.card.channel_id, live.card.message_id)
+                if wait > 0:
+                    soonest = wait if soonest is None else min(soonest, wait)
+                    continue
+                live.changed = False
+                # Who was edited goes to the end of the row.
+                self._live[live.job.id] = self._live.pop(live.job.id)
+                live.editing = self._spawn(self._edit(live))
+            if soonest is not None:
+                loop.call_later(soonest, self._work.set)
+
+    async def _move_queue(self) -> None:
+        waiting = {job_id for job_id, live in self._live.items() if live.job.state in WAITING}
+        if not waiting:
+            return
+        for standing in await self._services.queue.line():
+            live = self._live.get(standing.job_id)
+            if live is None or live.job.state not in WAITING or live.progress.position == standing.position:
+                continue
+            live.progress = cards.Progress(position=standing.position, wait_seconds=standing.wait_seconds)
+            live.changed = True
+
+    async def _edit(self, live: _Live) -> None:
+        parts = cards.in_progress(live.job, live.progress, self._services.catalogue)
+        files = []
+        if live.preview is not None and live.progress.preview is not None:
+            files.append(discord.File(io.BytesIO(live.preview), live.progress.preview))
+        try:
+            await self._message(live.card).edit(embed=parts.embed, view=parts.view, attachments=files)
+        except discord.NotFound:
+            # Somebody deleted the card. The result still comes.
+            if self._live.get(live.job.id) is live:
+                del self._live[live.job.id]
+        except NETWORK_ERRORS as error:
+            log.debug("job %s: a progress edit is dropped: %s", live.job.id, error)
+        finally:
+            live.editing = None
+            if live.changed:
+                self._work.set()
+
+    # Small things.
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a card is not kept up to date any more", exc_info=error)
+
+    def _message(self, card: Card) -> discord.PartialMessage:
+        return self._client.get_partial_messageable(card.channel_id).get_partial_message(card.message_id)
+
+
+async def _forever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Cards are a courtesy: what breaks in one round is logged, and the next begins."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("cards were not kept up to date for a moment")
+        await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,198 @@
+"""/quota for everybody, /quotas for those who manage the server."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, cast
+
+import discord
+from discord import app_commands
+
+from cogs.answers import in_time, privately
+from cogs.asking import Interaction, asker, check_manages_server, check_server
+from cogs.completions import Completions
+from cogs.options import CommandOption, malformed, read_choice, read_flag, read_number, read_options
+from cogs.services import Services
+from cogs.slash import SlashCommand, group, slash
+from cogs.ui import lists, texts, words
+from domain.errors import Code, UserError
+from domain.job import Place
+from domain.money import micro_usd
+from domain.quota import Subject, Unit, Window
+
+MOST: Final[Mapping[Unit, int]] = {Unit.IMAGES: 1_000_000, Unit.GPU_SECONDS: 100_000_000, Unit.MONEY: 1_000_000}
+"""Largest limits, in pictures, seconds and dollars."""
+_LARGEST: Final = float(max(MOST.values()))
+_UNITS: Final = tuple(Unit)
+_WINDOWS: Final = tuple(Window)
+_RANGE: Final = cast("Any", app_commands.Range)
+
+
+def _read_id(option: str) -> Any:
+    def read(value: object) -> int:
+        found = getattr(value, "id", None)
+        if not isinstance(found, int):
+            raise malformed(option, value, f"a {option}")
+        return found
+
+    return read
+
+
+def _read_rule(value: object) -> int:
+    text = str(value).strip().removeprefix("#")
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise UserError(Code.RULE_UNKNOWN, rule=str(value)[:40])
+    return int(text)
+
+
+_UNIT: Final = CommandOption(
+    "unit", "What is counted; left out: images", str, read_choice("unit", _UNITS), choices=_UNITS
+)
+_SET: Final = (
+    CommandOption(
+        "limit",
+        "The most there may be in the window: pictures, GPU seconds or US dollars. 0 forbids",
+        _RANGE[float, 0.0, _LARGEST],
+        read_number("limit", 0, _LARGEST),
+        required=True,
+    ),
+    CommandOption("member", "For one member alone", discord.User, _read_id("member")),
+    CommandOption("role", "For each member with this role", discord.Role, _read_id("role")),
+    CommandOption(
+        "channel",
+        "For everybody together in this channel",
+        app_commands.AppCommandChannel | app_commands.AppCommandThread,
+        _read_id("channel"),
+    ),
+    _UNIT,
+    CommandOption(
+        "window",
+        "Over which time; left out: a day",
+        str,
+        read_choice("window", _WINDOWS),
+        choices=_WINDOWS,
+    ),
+    CommandOption(
+        "each_member",
+        "True: for each member by themselves. Left out: for the whole server together",
+        bool,
+        read_flag("each_member"),
+    ),
+)
+_REMOVE: Final = (
+    CommandOption("rule", "Which rule, by the number in /quotas list", str, _read_rule, True, autocomplete="rule"),
+)
+_GRANT: Final = (
+    CommandOption("member", "Who gets it", discord.User, _read_id("member"), required=True),
+    CommandOption(
+        "amount",
+        "How much more: pictures, GPU seconds or US dollars",
+        _RANGE[float, 0.0, _LARGEST],
+        read_number("amount", 0, _LARGEST),
+        required=True,
+    ),
+    _UNIT,
+)
+
+
+class QuotaCommands:
+    """The commands about quotas."""
+
+    def __init__(self, services: Services, completions: Completions) -> None:
+        self._services = services
+        self._completions = completions
+
+    def commands(self) -> list[SlashCommand | app_commands.Group]:
+        """All of them."""
+        return [
+            slash("quota", "See what you have used and what is left", self.quota),
+            group(
+                "quotas",
+                "Set who may paint how much in this server",
+                slash("set", "Make a rule or change its limit", self.set, _SET),
+                slash("list", "See all rules", self.list_rules),
+                slash("remove", "Remove a rule", self.remove, _REMOVE, {"rule": self._completions.rules}),
+                slash("grant", "Give a member more, once", self.grant, _GRANT),
+                permissions=discord.Permissions(manage_guild=True),
+            ),
+        ]
+
+    async def quota(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/quota"""
+        check_server(interaction, self._services.settings)
+        usages = await in_time(interaction, self._services.quotas.usage(asker(interaction)), private=True)
+        await privately(interaction, embed=lists.usage(usages))
+
+    async def set(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/quotas set"""
+        guild_id = self._admin(interaction)
+        given = read_options(_SET, values)
+        unit, window = Unit(str(given.get("unit", Unit.IMAGES))), Window(str(given.get("window", Window.DAY)))
+        limit = _smallest("limit", given["limit"], unit)
+        subject, subject_id = _subject(given, guild_id)
+        made = self._services.quotas.set_rule(guild_id, subject, subject_id, unit, window, limit, interaction.user.id)
+        rule = await in_time(interaction, made, private=True)
+        await privately(interaction, texts.fill(texts.RULE_SET, rule=rule.id, text=words.rule(rule)))
+
+    async def list_rules(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/quotas list"""
+        guild_id = self._admin(interaction)
+        found = await in_time(interaction, self._services.quotas.rules(guild_id), private=True)
+        await privately(interaction, embed=lists.rules(found, self._services.settings.easel_default_daily_images))
+
+    async def remove(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/quotas remove"""
+        guild_id = self._admin(interaction)
+        rule_id = _read_rule(values.get("rule", ""))
+        await in_time(interaction, self._services.quotas.remove_rule(guild_id, rule_id), private=True)
+        await privately(interaction, texts.fill(texts.RULE_REMOVED, rule=rule_id))
+
+    async def grant(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/quotas grant"""
+        guild_id = self._admin(interaction)
+        given = read_options(_GRANT, values)
+        unit = Unit(str(given.get("unit", Unit.IMAGES)))
+        amount = _smallest("amount", given["amount"], unit)
+        if amount == 0:
+            raise malformed("amount", "0", "more than nothing")
+        member_id = given["member"]
+        assert isinstance(member_id, int)
+        place = Place(guild_id, asker(interaction).place.channel_id, member_id)
+        granted = self._services.quotas.grant(place, unit, amount, interaction.user.id)
+        await in_time(interaction, granted, private=True)
+        await privately(interaction, texts.fill(texts.GRANTED, member=member_id, amount=words.amount(unit, amount)))
+
+    def _admin(self, interaction: Interaction) -> int:
+        guild_id = check_server(interaction, self._services.settings)
+        check_manages_server(interaction)
+        return guild_id
+
+
+def _subject(given: Mapping[str, object], guild_id: int) -> tuple[Subject, int]:
+    subjects = {"member": Subject.MEMBER, "role": Subject.ROLE, "channel": Subject.CHANNEL}
+    chosen = [(subject, given[name]) for name, subject in subjects.items() if name in given]
+    if given.get("each_member"):
+        chosen.append((Subject.EVERY_MEMBER, 0))
+    if len(chosen) > 1:
+        names = ", ".join([*subjects, "each_member"])
+        raise malformed(next(name for name in subjects if name in given), "together with another", f"one of {names}")
+    if not chosen:
+        return Subject.GUILD, guild_id
+    subject, subject_id = chosen[0]
+    assert isinstance(subject_id, int)
+    return subject, subject_id
+
+
+def _smallest(option: str, value: object, unit: Unit) -> int:
+    """The amount in the unit's smallest part. Raises UserError that names the option."""
+    assert isinstance(value, float)
+    if value > MOST[unit]:
+        raise UserError(Code.OPTION_OUT_OF_RANGE, option=option, value=value, minimum=0, maximum=MOST[unit])
+    match unit:
+        case Unit.IMAGES:
+            if not value.is_integer():
+                raise malformed(option, words.number(value), "a whole number of pictures")
+            return int(value)
+        case Unit.GPU_SECONDS:
+            return round(value * 1000)
+        case Unit.MONEY:
+            return micro_usd(Decimal(str(value)))

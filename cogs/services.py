@@ -1,0 +1,39 @@
+"""What the commands are given to work with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from config.catalogue import Catalogue
+from config.settings import Settings
+from db.jobs import JobStore
+from jobs.attachments import Attachments
+from jobs.dispatcher import Dispatcher
+from jobs.events import EventStream
+from jobs.intake import Intake
+from jobs.outbox import Outbox
+from jobs.pictures import Pictures
+from jobs.queue import Queue
+from jobs.quotas import Quotas
+
+
+@dataclass(frozen=True)
+class Services:
+    """The rooms below, opened and owned by whoever starts the bot."""
+
+    settings: Settings
+    catalogue: Catalogue
+    """Restricted to what is configured: every offer in it can be had."""
+    order: tuple[str, ...]
+    """Backends in order of preference."""
+    intake: Intake
+    pictures: Pictures
+    attachments: Attachments
+    dispatcher: Dispatcher
+    queue: Queue
+    quotas: Quotas
+    outbox: Outbox
+    events: EventStream
+    jobs: JobStore
+    """For reading."""
+    clock: Callable[[], datetime]

@@ -1,0 +1,102 @@
+"""Slash commands made from tables of options."""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from cogs.asking import Interaction
+from cogs.options import CommandOption
+
+log = logging.getLogger(__name__)
+
+Run = Callable[[Interaction, Mapping[str, object]], Awaitable[None]]
+Complete = Callable[[Interaction, str], Awaitable[Sequence[tuple[str, str]]]]
+"""From what was typed to choices: what is shown, and the value."""
+
+SlashCommand = app_commands.Command[Any, ..., None]
+
+MAX_CHOICES = 25
+MAX_CHOICE_CHARACTERS = 100
+
+
+def slash(
+    name: str,
+    description: str,
+    run: Run,
+    options: Sequence[CommandOption] = (),
+    completions: Mapping[str, Complete] | None = None,
+) -> SlashCommand:
+    """A command for servers only. ``run`` gets the raw values; what was left out is not among them."""
+
+    async def callback(interaction: Interaction, **values: object) -> None:
+        await run(interaction, {key: value for key, value in values.items() if value is not None})
+
+    parameters = [inspect.Parameter("interaction", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Interaction)]
+    for option in options:
+        default = inspect.Parameter.empty if option.required else None
+        parameters.append(
+            inspect.Parameter(
+                option.name, inspect.Parameter.KEYWORD_ONLY, annotation=option.annotation, default=default
+            )
+        )
+    # discord.py reads a command's options from its callback's signature.
+    callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    if options:
+        app_commands.describe(**{option.name: option.description for option in options})(callback)
+        app_commands.choices(
+            **{
+                option.name: [app_commands.Choice(name=choice, value=choice) for choice in option.choices]
+                for option in options
+                if option.choices
+            }
+        )(callback)
+        app_commands.autocomplete(
+            **{
+                option.name: _completer((completions or {})[option.autocomplete])
+                for option in options
+                if option.autocomplete is not None
+            }
+        )(callback)
+    command: SlashCommand = app_commands.Command(
+        name=name,
+        description=description,
+        callback=callback,
+        allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
+        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+    )
+    return command
+
+
+def _completer(complete: Complete) -> Any:
+    async def completer(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
+        try:
+            choices = await complete(interaction, str(current))
+        except Exception:
+            # Nobody can be told in an autocomplete: no choices, and the log.
+            log.exception("autocomplete of %r failed", interaction.command)
+            return []
+        return [
+            app_commands.Choice(name=name[:MAX_CHOICE_CHARACTERS], value=value)
+            for name, value in choices
+            if name and value and len(value) <= MAX_CHOICE_CHARACTERS
+        ][:MAX_CHOICES]
+
+    return completer
+
+
+def group(name: str, description: str, *commands: SlashCommand, permissions: discord.Permissions) -> app_commands.Group:
+    """A command with sub-commands, shown to members with these permissions."""
+    made = app_commands.Group(
+        name=name,
+        description=description,
+        allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
+        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        default_permissions=permissions,
+    )
+    for command in commands:
+        made.add_command(command)
+    return made

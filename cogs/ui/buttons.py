@@ -1,0 +1,135 @@
+"""Buttons that outlive a restart: what they mean stands in their custom_id, and nothing is remembered for them."""
+
+import re
+from enum import StrEnum
+from typing import Any, Final, Protocol, Self, cast
+
+import discord
+
+JOB_ID: Final = r"[0-9A-Za-z_-]{1,40}"
+
+
+class Action(StrEnum):
+    """What a button under a job's message does."""
+
+    REROLL = "reroll"
+    """The same with a new seed."""
+    RETRY = "retry"
+    """The same once more, seed and all: for jobs that failed."""
+    EDIT = "edit"
+    """Open the modal with the prompt."""
+    CANCEL = "cancel"
+
+
+class Presses(Protocol):
+    """Who answers buttons: the client."""
+
+    async def pressed(self, interaction: discord.Interaction[Any], action: Action, job_id: str) -> None:
+        """A button under a job's message was pressed."""
+        ...
+
+    async def turned(self, interaction: discord.Interaction[Any], page: int) -> None:
+        """Another page of the history is wanted; pages count from 0."""
+        ...
+
+
+_LABELS: Final = {Action.REROLL: "Reroll", Action.RETRY: "Try again", Action.EDIT: "Edit", Action.CANCEL: "Cancel"}
+_EMOJIS: Final = {Action.REROLL: "🎲", Action.RETRY: "🔁", Action.EDIT: "✏️", Action.CANCEL: None}
+
+
+def custom_id_of(action: Action, job_id: str) -> str:
+    """The custom_id that says all there is to know of a button."""
+    return f"easel:{action}:{job_id}"
+
+
+class JobButton(
+    discord.ui.DynamicItem[discord.ui.Button[Any]],
+    template=rf"easel:(?P<action>{'|'.join(Action)}):(?P<job_id>{JOB_ID})",
+):
+    """A button that belongs to a job."""
+
+    def __init__(self, action: Action, job_id: str) -> None:
+        style = discord.ButtonStyle.danger if action is Action.CANCEL else discord.ButtonStyle.secondary
+        super().__init__(
+            discord.ui.Button(
+                style=style, label=_LABELS[action], emoji=_EMOJIS[action], custom_id=custom_id_of(action, job_id)
+            )
+        )
+        self.action = action
+        self.job_id = job_id
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """The button as it was pressed."""
+        return cls(Action(match["action"]), match["job_id"])
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Hand the press to the client."""
+        await cast(Presses, interaction.client).pressed(interaction, self.action, self.job_id)
+
+
+class PageButton(
+    discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"easel:history:(?P<page>\d{1,4})(?P<newer>:newer)?"
+):
+    """Turns the pages of the history."""
+
+    def __init__(self, page: int, label: str, *, newer: bool = False) -> None:
+        # The suffix keeps the two buttons of a one-page turn apart: custom_ids are unique within a message.
+        custom_id = f"easel:history:{page}{':newer' if newer else ''}"
+        super().__init__(discord.ui.Button(style=discord.ButtonStyle.secondary, label=label, custom_id=custom_id))
+        self.page = page
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """The button as it was pressed."""
+        return cls(int(match["page"]), "…", newer=bool(match["newer"]))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Hand the press to the client."""
+        await cast(Presses, interaction.client).turned(interaction, self.page)
+
+
+ITEMS: Final = (JobButton, PageButton)
+
+
+def job_buttons(job_id: str, *actions: Action) -> discord.ui.View:
+    """A row of buttons for a job."""
+    view = discord.ui.View(timeout=None)
+    for action in actions:
+        view.add_item(JobButton(action, job_id))
+    return view
+
+
+def has_button(message: discord.Message, action: Action, job_id: str) -> bool:
+    """Whether the message carries this button of this job."""
+    return any(button.custom_id == custom_id_of(action, job_id) for button in buttons_of(message))
+
+
+def is_ours(interaction: discord.Interaction[Any]) -> bool:
+    """Whether the pressed component is one of ours, on the message that it says it is on.
+
+    discord.py silently drops a press that matches a template but is not on its message.
+    """
+    data = cast("dict[str, Any]", interaction.data or {})
+    custom_id, kind = str(data.get("custom_id", "")), data.get("component_type")
+    if not any(item.__discord_ui_compiled_template__.fullmatch(custom_id) for item in ITEMS):
+        return False
+    return interaction.message is not None and any(
+        component.custom_id == custom_id and component.type.value == kind
+        for component in buttons_of(interaction.message)
+    )
+
+
+def buttons_of(message: discord.Message) -> list[discord.Button]:
+    """All buttons of a message."""
+    return [
+        child
+        for row in message.components
+        if isinstance(row, discord.ActionRow)
+        for child in row.children
+        if isinstance(child, discord.Button)
+    ]

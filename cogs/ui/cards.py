@@ -1,0 +1,182 @@
+"""The messages of a job: the card while it waits and is painted, the result, and how it ended otherwise."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import discord
+
+from cogs.ui import texts, words
+from cogs.ui.buttons import Action, job_buttons
+from config.catalogue import Catalogue
+from domain.errors import Code
+from domain.job import UNDER_WAY, Job, JobState, Task, TaskState
+from domain.money import MicroUSD
+from domain.request import Kind
+
+PROMPT_ON_CARD: Final = 300
+PROMPT_ON_RESULT: Final = 700
+"""Characters of a prompt that are shown: about what a phone shows without scrolling the picture away."""
+PREVIEW_NAME: Final = "preview"
+
+_WAITING: Final = discord.Colour(0x5865F2)
+_LOADING: Final = discord.Colour(0xF0B232)
+_PAINTING: Final = discord.Colour(0x23A55A)
+_DONE: Final = discord.Colour(0x2B9ED9)
+_FAILED: Final = discord.Colour(0xDA373C)
+_CANCELLED: Final = discord.Colour(0x80848E)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a message consists of. ``content`` is where somebody is pinged."""
+
+    embed: discord.Embed
+    view: discord.ui.View | None
+    content: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is known of a job besides its row."""
+
+    position: int | None = None
+    """Place in line; 1 is next."""
+    wait_seconds: float = 0.0
+    loading_seconds: float | None = None
+    """Until the model is loaded, while it is."""
+    step: tuple[int, int, int] | None = None
+    """Number of the picture (from 0), steps done, steps in all."""
+    preview: str | None = None
+    """File name of the attached preview."""
+
+
+def checking(prompt: str) -> Parts:
+    """The card while an attachment is fetched and looked at."""
+    return Parts(_embed(_WAITING, texts.CHECKING_PICTURE, prompt), None)
+
+
+def in_progress(job: Job, progress: Progress, catalogue: Catalogue) -> Parts:
+    """The card of a job that waits or is painted."""
+    if job.state in UNDER_WAY:
+        colour, headline = _painting(job, progress)
+    else:
+        colour, headline = _WAITING, _waiting(progress)
+    embed = _embed(colour, headline, job.request.prompt)
+    embed.set_footer(text=f"{model_name(job, catalogue)} · {_seeds(job)} · job {job.id}")
+    if progress.preview is not None and job.state in UNDER_WAY:
+        embed.set_image(url=f"attachment://{progress.preview}")
+    return Parts(embed, job_buttons(job.id, Action.CANCEL))
+
+
+def _waiting(progress: Progress) -> str:
+    if progress.position is None:
+        return "Waiting…"
+    if progress.position == 1:
+        return "Next in line" + (
+            f" · starts in about {words.duration(progress.wait_seconds)}" if progress.wait_seconds >= 1 else ""
+        )
+    return (
+        f"{words.ordinal(progress.position)} in line (place {progress.position})"
+        f" · starts in about {words.duration(progress.wait_seconds)}"
+    )
+
+
+def _painting(job: Job, progress: Progress) -> tuple[discord.Colour, str]:
+    where = f" on {_backend(job)}" if job.offer else ""
+    if progress.step is not None:
+        index, step, steps = progress.step
+        which = f"Picture {index + 1} of {job.request.count}" if job.request.count > 1 else "Painting"
+        share = step / steps if steps else 0.0
+        return _PAINTING, f"{which}{where}\n{words.bar(share)} step {step} of {steps}"
+    if progress.loading_seconds is not None:
+        return _LOADING, f"Model loading, about {words.duration(progress.loading_seconds)}{where}"
+    return _PAINTING, f"Painting{where}… about {words.duration(job.estimated_seconds)}"
+
+
+def result(job: Job, catalogue: Catalogue, parent: Job | None = None) -> Parts:
+    """What goes with the pictures: who asked, what for, how it was made, and what to do next."""
+    done = [task for task in job.tasks if task.state is TaskState.DONE]
+    made = [_seeds(job, done), model_name(job, catalogue)]
+    if done and done[0].picture is not None:
+        made.append(f"{done[0].picture.width}×{done[0].picture.height}")
+    if job.request.steps is not None:
+        made.append(f"{job.request.steps} steps")
+    if job.request.guidance is not None:
+        made.append(f"guidance {words.number(job.request.guidance)}")
+    why = texts.reason(job.reason)
+    how = [_backend(job) + (f" ({why})" if why else "")]
+    if job.seconds is not None:
+        how.append(words.took(job.seconds))
+    how.append(words.price(job.cost))
+    lines = [words.plain(job.request.prompt, PROMPT_ON_RESULT)]
+    if job.request.negative_prompt:
+        lines.append(f"Without: {words.plain(job.request.negative_prompt, 150)}")
+    lines += ["", " · ".join(made), " · ".join(how)]
+    missing = [task for task in job.tasks if task.state is not TaskState.DONE]
+    if missing:
+        lines += ["", _missing(missing, len(job.tasks))]
+    embed = discord.Embed(colour=_DONE, description="\n".join(lines))
+    embed.set_footer(text=f"job {job.id}")
+    if parent is not None and parent.result is not None:
+        where = parent.result
+        url = f"https://discord.com/channels/{parent.place.guild_id}/{where.channel_id}/{where.message_id}"
+        embed.description = f"{embed.description}\n[made from this one]({url})"
+    return Parts(embed, job_buttons(job.id, Action.REROLL, Action.EDIT), content=f"<@{job.place.user_id}>")
+
+
+def ended(job: Job) -> Parts:
+    """How a job ended that has no picture to show."""
+    failure = job.failure
+    sentence = texts.of_failure(failure) if failure is not None else texts.sentence(Code.CANCELLED)
+    charged = texts.fill(texts.CHARGED, price=words.price(job.cost)) if job.cost else texts.NOTHING_CHARGED
+    cancelled = job.state is JobState.CANCELLED
+    embed = discord.Embed(
+        colour=_CANCELLED if cancelled else _FAILED,
+        description=f"{sentence} {charged}\n\n{words.plain(job.request.prompt, PROMPT_ON_CARD)}",
+    )
+    embed.set_footer(text=f"job {job.id}")
+    return Parts(embed, job_buttons(job.id, Action.RETRY, Action.EDIT), content=f"<@{job.place.user_id}>")
+
+
+def model_name(job: Job, catalogue: Catalogue) -> str:
+    """The name of the job's model, also of one that has left the catalogue."""
+    return next((model.name for model in catalogue if model.key == job.request.model), job.request.model)
+
+
+def title(job: Job, limit: int = 60) -> str:
+    """A job in a few inert words."""
+    return words.plain(job.request.prompt, limit)
+
+
+def _embed(colour: discord.Colour, headline: str, prompt: str) -> discord.Embed:
+    return discord.Embed(colour=colour, description=f"**{_bold(headline)}\n{words.plain(prompt, PROMPT_ON_CARD)}")
+
+
+def _bold(headline: str) -> str:
+    first, _, rest = headline.partition("\n")
+    return f"{first}**" + (f"\n{rest}" if rest else "")
+
+
+def _seeds(job: Job, tasks: list[Task] | None = None) -> str:
+    """``Seed 7``, ``Seed 7 to 10`` for several in a row, or all of them."""
+    seeds = [task.seed for task in (tasks or job.tasks)]
+    if len(seeds) > 1 and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"Seed {seeds[0]} to {seeds[-1]}"
+    return f"Seed {', '.join(map(str, seeds))}"
+
+
+def _backend(job: Job) -> str:
+    return (job.offer or "").partition(":")[0] or "?"
+
+
+def _missing(missing: list[Task], total: int) -> str:
+    failure = next((task.failure for task in missing if task.failure is not None), None)
+    why = f": {texts.of_failure(failure)}" if failure is not None else "."
+    cost = MicroUSD(sum(task.cost or 0 for task in missing))
+    charged = f" {texts.fill(texts.CHARGED, price=words.price(cost))}" if cost else f" {texts.NOTHING_CHARGED}"
+    return f"{len(missing)} of {total} pictures did not come{why}{charged}"
+
+
+def is_edit(job: Job) -> bool:
+    """Whether the job changes a picture that was sent."""
+    return job.request.kind is Kind.EDIT

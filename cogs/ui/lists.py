@@ -1,0 +1,106 @@
+"""What /queue, /history, /quota and /quotas list show. Private, so that nothing in them pings."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import discord
+
+from cogs.ui import texts, words
+from cogs.ui.buttons import PageButton
+from cogs.ui.cards import title
+from domain.job import UNDER_WAY, Job, JobState
+from domain.quota import Rule, Unit, Usage
+from jobs.queue import Standing
+
+PAGE: Final = 6
+"""Jobs on a page of the history."""
+LINE: Final = 20
+"""Jobs of the line that are listed; the rest is counted."""
+RULES: Final = 40
+_COLOUR: Final = discord.Colour(0x5865F2)
+
+_STATES: Final[Mapping[JobState, str]] = {
+    JobState.QUEUED: "waiting",
+    JobState.SUBMITTING: "being sent",
+    JobState.ACCEPTED: "being painted",
+    JobState.RUNNING: "being painted",
+    JobState.FINISHED: "about to be posted",
+    JobState.POSTING: "about to be posted",
+    JobState.POSTED: "posted",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "cancelled",
+    JobState.UNKNOWN: "outcome unknown",
+    JobState.UNDELIVERABLE: "could not be delivered",
+}
+
+
+def queue(under_way: Sequence[Job], line: Sequence[Standing], jobs: Mapping[str, Job]) -> discord.Embed:
+    """Who is being painted for, and who waits: ``line`` is the guild's part of it."""
+    lines = [f"🎨 <@{job.place.user_id}> · {title(job)} · `{job.id}`" for job in under_way[:LINE]]
+    for standing in line[:LINE]:
+        job = jobs.get(standing.job_id)
+        what = f" · {title(job)}" if job is not None else ""
+        wait = f"about {words.duration(standing.wait_seconds)}" if standing.wait_seconds >= 1 else "now"
+        lines.append(f"**{standing.position}.** <@{standing.user_id}> · {wait}{what} · `{standing.job_id}`")
+    hidden = max(0, len(under_way) - LINE) + max(0, len(line) - LINE)
+    if hidden:
+        lines.append(f"… and {hidden} more")
+    return discord.Embed(colour=_COLOUR, title="The line", description="\n".join(lines) or texts.QUEUE_EMPTY)
+
+
+def history(jobs: Sequence[Job], page: int, *, more: bool) -> tuple[discord.Embed, discord.ui.View | None]:
+    """One page of a member's own jobs, newest first."""
+    lines = []
+    for job in jobs:
+        when = words.moment(job.created_at // 1000)
+        seed = f"Seed {job.tasks[0].seed}"
+        lines.append(f"**{title(job, 120)}**\n{_where(job)} · {seed} · `{job.id}` · {when}{_why(job)}")
+    embed = discord.Embed(colour=_COLOUR, title="Your pictures", description="\n\n".join(lines) or texts.HISTORY_EMPTY)
+    if page == 0 and not more:
+        return embed, None
+    embed.set_footer(text=f"page {page + 1}")
+    view = discord.ui.View(timeout=None)
+    if page > 0:
+        view.add_item(PageButton(page - 1, "Newer", newer=True))
+    if more:
+        view.add_item(PageButton(page + 1, "Older"))
+    return embed, view
+
+
+def usage(usages: Sequence[Usage]) -> discord.Embed:
+    """What a member has left, by every rule that holds for them here."""
+    lines = []
+    for one in usages:
+        rule = one.rule
+        share = 1.0 if one.allowed <= 0 else min(1.0, (one.used + one.held) / one.allowed)
+        held = f" · {words.amount(rule.unit, one.held)} held" if one.held else ""
+        granted = f" (with {words.amount(rule.unit, one.granted)} granted)" if one.granted else ""
+        resets = f" · more {words.moment(one.resets_at)}" if one.resets_at is not None else ""
+        used = str(one.used) if rule.unit is Unit.IMAGES else words.amount(rule.unit, one.used)
+        left = str(one.left) if rule.unit is Unit.IMAGES else words.amount(rule.unit, one.left)
+        lines.append(f"**{words.rule(rule)}**{granted}\n{words.bar(share)} {used} used{held} · {left} left{resets}")
+    return discord.Embed(
+        colour=_COLOUR, title="Your quota", description="\n\n".join(lines) or "Nothing limits you here."
+    )
+
+
+def rules(found: Sequence[Rule], default_daily_images: int) -> discord.Embed:
+    """The server's rules with their ids."""
+    lines = [f"`{rule.id}` · {words.rule(rule)}" for rule in found[:RULES]]
+    if len(found) > RULES:
+        lines.append(f"… and {len(found) - RULES} more")
+    empty = texts.fill(texts.NO_RULES, limit=words.amount(Unit.IMAGES, default_daily_images))
+    return discord.Embed(colour=_COLOUR, title="Quota rules", description="\n".join(lines) or empty)
+
+
+def _where(job: Job) -> str:
+    if job.result is not None:
+        url = f"https://discord.com/channels/{job.place.guild_id}/{job.result.channel_id}/{job.result.message_id}"
+        return f"[{_STATES[job.state]}]({url})"
+    return _STATES[job.state]
+
+
+def _why(job: Job) -> str:
+    if job.failure is None or job.state in UNDER_WAY:
+        return ""
+    return f"\n{words.cut(texts.of_failure(job.failure), 200)}"

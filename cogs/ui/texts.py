@@ -1,0 +1,206 @@
+"""The one catalogue of sentences: what people read for every code of ``domain/errors.py``, and everything else.
+
+A sentence says what happened, then what to do next. Parameters stand in braces by name; a text that came from
+outside is escaped on its way in.
+"""
+
+import string
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from cogs.ui import words
+from domain.errors import Code, EaselError, Parameter
+from domain.job import Failure
+from domain.quota import Subject, Unit, Window
+
+Parameters = Mapping[str, Parameter]
+
+# What the bot says apart from errors.
+CHECKING_PICTURE: Final = "Checking the picture…"
+COMMAND_CHANGED: Final = "This command has changed since your Discord loaded it. Reload Discord and try again."
+OPTION_UNREADABLE: Final = "One of the options could not be read. Pick it from the list and try again."
+CANCELLING: Final = "Cancelled job `{job}`."
+NOTHING_TO_CANCEL: Final = "You have nothing waiting or being painted here."
+QUEUE_EMPTY: Final = "Nobody is waiting. The brush is yours: /imagine"
+HISTORY_EMPTY: Final = "You have not painted anything in this server yet. Try /imagine"
+NO_RULES: Final = "No rules are set. Each member may have {limit} a day, as the operator has set for all servers."
+RULE_SET: Final = "Rule `{rule}` is set: {text}."
+RULE_REMOVED: Final = "Rule `{rule}` is removed."
+GRANTED: Final = "<@{member}> has {amount} more, until the windows of their limits end."
+SENT_DIRECTLY: Final = "I can't post in <#{channel}> any more, so here is what you asked for there."
+TOLD_DIRECTLY: Final = "I can't write in <#{channel}> any more; this is about what you asked for there."
+NOTHING_CHARGED: Final = "Nothing was charged."
+CHARGED: Final = "Charged: {price}."
+
+_SENTENCES: Final[Mapping[Code, str]] = {
+    Code.PROMPT_EMPTY: "The `prompt` is empty. Describe the picture in a few words.",
+    Code.PROMPT_TOO_LONG: "`{option}` has {length} characters, and at most {limit} are possible. Please shorten it.",
+    Code.PROMPT_BLOCKED: "That prompt is not allowed in this server. Please word it differently.",
+    Code.OPTION_OUT_OF_RANGE: "`{option}` must be between {minimum} and {maximum}; {value} is not.",
+    Code.OPTION_NOT_A_STEP: "`{option}` goes in steps of {step}, and {value} is between two of them.",
+    Code.OPTION_NOT_A_CHOICE: "`{option}` can't be “{value}”. Possible: {choices}.",
+    Code.OPTION_MALFORMED: "`{option}` can't be “{value}”. Expected: {expected}.",
+    Code.MODEL_UNKNOWN: "There is no `model` called “{model}”. Pick one from the list that opens as you type.",
+    Code.MODEL_WRONG_KIND: "{model} can't be used with /{command}. Pick a `model` from the list that opens there.",
+    Code.NO_OFFER: "`{option}` can't be set for {model}. Leave it out, or pick another model.",
+    Code.QUEUE_FULL_FOR_USER: "You have {limit} jobs waiting already, which is the most. Wait for one, or /cancel one.",
+    Code.QUEUE_FULL: "The line is full: {limit} jobs are waiting. Please try again in a few minutes.",
+    Code.QUOTA_EXCEEDED: "That is {wanted_text}, and {left_text} of {whose} {limit_text} {window_text} "
+    "{verb} left ({used_text} used{held_text}).{reset_text}",
+    Code.PICTURE_TOO_LARGE: "The `image` is too large ({size:bytes}); the most is {limit:bytes}. Send a smaller file.",
+    Code.PICTURE_TOO_MANY_PIXELS: "The `image` has too many pixels; the most is {limit:megapixels} megapixels. "
+    "Send a smaller one.",
+    Code.PICTURE_UNREADABLE: "The `image` “{filename}” can't be read. Send a PNG, JPEG, WebP, GIF, BMP or TIFF "
+    "of at least 16 pixels a side.",
+    Code.PICTURE_GONE: "The picture is not there any more. Please send it again.",
+    Code.JOB_UNKNOWN: "There is no job `{job}` in this server. /history lists yours.",
+    Code.JOB_NOT_YOURS: "That job is somebody else's. Only they, or members with Manage Messages, can cancel it.",
+    Code.JOB_ALREADY_OVER: "That job is over already, so there is nothing to cancel.",
+    Code.JOB_UNDER_WAY_ELSEWHERE: "That job is being sent to a paid service right now and can't be taken back.",
+    Code.NOTHING_TO_REROLL: "You have not painted anything in this channel yet. Start with /imagine",
+    Code.NEEDS_MANAGE_SERVER: "Only members with Manage Server can change quotas. /quota shows your own.",
+    Code.BUTTON_STALE: "This button does not work any more. Use /imagine, or /reroll with the job's id.",
+    Code.RULE_UNKNOWN: "There is no `rule` {rule} in this server. /quotas list shows all.",
+    Code.DUPLICATE: "That was received already.",
+    Code.CONTENT_FLAGGED: "The service's safety check did not let the picture through. Please word it differently.",
+    Code.CANCELLED: "Cancelled.",
+    Code.BOT_LACKS_PERMISSIONS: "I can't post pictures here: I need {permissions} in this channel. "
+    "Ask an admin to allow that, or use another channel.",
+    Code.GUILD_NOT_ALLOWED: "This bot works only in the servers that its operator has chosen.",
+    Code.ONLY_IN_SERVERS: "This works only inside a server, in a channel that I can post in.",
+    Code.BUDGET_EXHAUSTED: "The operator's budget for paid services is used up for now.{reset_text}",
+    Code.DISK_FULL: "There is no room left to keep pictures. The operator has to make some.",
+    Code.BACKEND_UNREACHABLE: "{backend} can't be reached. Please try again later.",
+    Code.BACKEND_KEY_REFUSED: "{backend} refused the operator's key. The operator has to mend that.",
+    Code.BACKEND_OUT_OF_CREDIT: "The operator's account with {backend} is out of credit.",
+    Code.BACKEND_RATE_LIMITED: "{backend} is busy. Please try again in a minute.",
+    Code.BACKEND_REFUSED: "{backend} refused the request: {reason}",
+    Code.BACKEND_FAILED: "{backend} failed: {reason}",
+    Code.BACKEND_ANSWER_INVALID: "{backend} sent something that is no picture. Please try again.",
+    Code.MODEL_NOT_FOUND: "The model {model} can't be found. The operator has to mend that.",
+    Code.MODEL_LOADING_FAILED: "The model could not be loaded. The operator has to look at the log.",
+    Code.OUT_OF_MEMORY: "That picture does not fit into the GPU's memory. Try a smaller size.",
+    Code.SETTING_INVALID: "The setting {setting} is wrong: {problem}",
+    Code.DATA_DIR_IN_USE: "The data folder is in use by another process.",
+    Code.DISCORD_REFUSED: "Discord did not take the message: {reason}",
+    Code.WORKER_DIED: "The painter stopped in the middle of this, more than once. Try a smaller size or fewer steps.",
+    Code.TOO_MANY_STARTS: "This was started {starts} times and never finished, so it was given up.",
+    Code.DEADLINE_PASSED: "This took too long and was given up. Please try again.",
+    Code.OUTCOME_UNKNOWN: "The answer of {backend} was lost, so nobody can tell whether the picture was made. "
+    "It is not sent again by itself.",
+    Code.UNEXPECTED: "Something went wrong on our side (id `{incident}`). The log names it by that id.",
+}
+
+_REASONS: Final[Mapping[str, str]] = {
+    "only_one": "the only one that can",
+    "first_in_order": "first choice",
+    "first_free": "the first one free",
+    "others_down": "the others are down",
+}
+
+
+def sentence(code: Code, parameters: Parameters | None = None) -> str:
+    """What a person reads for the code, in Discord's Markdown."""
+    return _put_together(code, parameters or {}, escape=True)
+
+
+def of_error(error: EaselError) -> str:
+    """What a person reads for the error."""
+    return sentence(error.code, error.parameters)
+
+
+def of_failure(failure: Failure) -> str:
+    """What a person reads for a stored failure."""
+    return sentence(failure.code, failure.parameters)
+
+
+def for_operator(error: EaselError) -> str:
+    """One line for a terminal: no Markdown."""
+    return " ".join(_put_together(error.code, error.parameters, escape=False).replace("`", "").split())
+
+
+def fill(template: str, /, **values: Parameter) -> str:
+    """One of the texts above with its values; the values are shown as they are."""
+    return template.format_map(values)
+
+
+def reason(code: str | None) -> str:
+    """Why that backend, in words; empty where it is not known."""
+    return _REASONS.get(code or "", "")
+
+
+def _put_together(code: Code, parameters: Parameters, *, escape: bool) -> str:
+    prepare = _PREPARED.get(code)
+    if prepare is not None:
+        # What is prepared is made of numbers and of our own words.
+        return _FORMATTER.vformat(_SENTENCES[code], (), _Given({**parameters, **prepare(parameters)}, escape=False))
+    return _FORMATTER.vformat(_SENTENCES[code], (), _Given(parameters, escape=escape))
+
+
+def _quota(given: Parameters) -> dict[str, Parameter]:
+    try:
+        unit, kind, window = Unit(str(given["unit"])), Subject(str(given["subject"])), Window(str(given["window"]))
+    except (KeyError, ValueError):
+        return {"reset_text": ""}
+    held, resets_at = int(given.get("held", 0)), int(given.get("resets_at", 0))
+    left = int(given.get("left", 0))
+    owner = "your" if kind in (Subject.MEMBER, Subject.ROLE, Subject.EVERY_MEMBER) else "this"
+    place = {Subject.GUILD: "server’s", Subject.CHANNEL: "channel’s", Subject.OPERATOR: "bot’s"}.get(kind, "")
+    return {
+        "wanted_text": words.amount(unit, int(given.get("wanted", 0))),
+        "left_text": str(left) if unit is Unit.IMAGES else words.amount(unit, left),
+        "verb": "is" if left == 1 and unit is Unit.IMAGES else "are",
+        "whose": f"{owner} {place}".strip(),
+        "limit_text": words.amount(unit, int(given.get("limit", 0))),
+        "window_text": words.window(window),
+        "used_text": str(given.get("used", 0)) if unit is Unit.IMAGES else words.amount(unit, int(given["used"])),
+        "held_text": f", {held if unit is Unit.IMAGES else words.amount(unit, held)} held by jobs under way"
+        if held
+        else "",
+        "reset_text": f" More {words.moment(resets_at)}." if resets_at else "",
+    }
+
+
+_PREPARED: Final[Mapping[Code, Callable[[Parameters], dict[str, Parameter]]]] = {
+    Code.QUOTA_EXCEEDED: _quota,
+    Code.BUDGET_EXHAUSTED: _quota,
+}
+
+
+class _Given(Mapping[str, Any]):
+    """The parameters, made harmless. One that is missing is shown as an ellipsis rather than breaking the answer."""
+
+    def __init__(self, values: Mapping[str, Parameter], *, escape: bool) -> None:
+        self._values = values
+        self._escape = escape
+
+    def __getitem__(self, name: str) -> Parameter:
+        value = self._values.get(name, "…")
+        if isinstance(value, str):
+            return words.plain(value, 300) if self._escape else value
+        return value
+
+    def __iter__(self) -> Any:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class _Formatter(string.Formatter):
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        return kwargs[str(key)]
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if not isinstance(value, int | float):
+            return str(value)
+        match format_spec:
+            case "bytes":
+                return words.size_in_bytes(value)
+            case "megapixels":
+                return words.number(round(value / 1_000_000, 1))
+            case _:
+                return words.number(value)
+
+
+_FORMATTER: Final = _Formatter()
