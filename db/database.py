@@ -90,6 +90,13 @@ class Database:
             assert row is not None
             return int(row["number"])
 
+    async def damage(self) -> str | None:
+        """What SQLite's own integrity check finds; None where the file is whole."""
+        async with self.reading() as reader, reader.execute("PRAGMA integrity_check") as cursor:
+            row = await cursor.fetchone()
+        assert row is not None
+        return None if row[0] == "ok" else str(row[0])
+
     async def plan(self, statement: str) -> list[str]:
         """The query plan of a statement, for tests of hot queries. Parameters are taken as NULL."""
         async with self.reading() as reader:

@@ -263,13 +263,13 @@ class Dispatcher:
             if backend.repeatable_submit:
                 await jobs.pending_task(tx, job.id, submitting)
             else:
-                cost = offer.price if offer else None
+                cost = offer.price_of(job.request) if offer else None
                 await jobs.end_tasks(tx, job.id, submitting, TaskState.UNKNOWN, Failure(Code.OUTCOME_UNKNOWN), cost)
             return
         indexes = [index for group in by_state.values() for index in group]
         if (backend is None and job.state is not JobState.RUNNING) or TaskState.ACCEPTED in by_state:
             # A paid call whose backend is not configured any more: nobody is left to ask.
-            cost = MicroUSD(offer.price if offer else 0)
+            cost = MicroUSD(offer.price_of(job.request) if offer else 0)
             await jobs.end_tasks(tx, job.id, indexes, TaskState.UNKNOWN, Failure(Code.OUTCOME_UNKNOWN), cost)
         elif job.starts >= MAX_STARTS:
             failure = Failure(Code.TOO_MANY_STARTS, {"starts": MAX_STARTS})

@@ -47,7 +47,7 @@ class Estimates:
     def quote(self, request: ImageRequest, offers: Sequence[Offer]) -> Quote:
         """The highest price over the offers, and the seconds on the first of them."""
         seconds = self.seconds(offers[0]) * request.count
-        price = MicroUSD(max(offer.price for offer in offers) * request.count)
+        price = MicroUSD(max(offer.price_of(request) for offer in offers) * request.count)
         on_our_gpu = [self.seconds(offer) * request.count for offer in offers if offer.backend == "worker"]
         return Quote(
             offers=tuple(offers),

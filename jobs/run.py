@@ -93,6 +93,7 @@ class JobRun:
         self._job = job
         self._offer = offer
         self._backend = backend
+        self._price = offer.price_of(job.request)
         self._tasks = {task.index: task.state for task in job.tasks}
         self._leaving = _Leaving.NO
         self._unavailable: BackendUnavailable | None = None
@@ -216,14 +217,16 @@ class JobRun:
             return unavailable
         except WorkerDied as died:
             self._worker_died = died
-        except (RequestRefused, BackendFailed) as ended:
+        except RequestRefused as ended:
             await self._end_tasks(indexes, TaskState.FAILED, ended.error)
+        except BackendFailed as ended:
+            await self._end_tasks(indexes, TaskState.FAILED, ended.error, cost=ended.cost)
         except OutcomeUnknown as ended:
-            await self._end_tasks(indexes, TaskState.UNKNOWN, ended.error, cost=self._offer.price)
+            await self._end_tasks(indexes, TaskState.UNKNOWN, ended.error, cost=self._price)
         except TimeoutError:
             late = EaselError(Code.DEADLINE_PASSED, seconds=round(self._offer.deadline_seconds))
             if self._offer.is_paid:
-                await self._end_tasks(indexes, TaskState.UNKNOWN, late, cost=self._offer.price)
+                await self._end_tasks(indexes, TaskState.UNKNOWN, late, cost=self._price)
             else:
                 await self._end_tasks(indexes, TaskState.FAILED, late)
         except CallEnded as ended:
@@ -238,7 +241,7 @@ class JobRun:
                 indexes,
                 TaskState.UNKNOWN if paid else TaskState.FAILED,
                 broken,
-                cost=self._offer.price if paid else None,
+                cost=self._price if paid else None,
             )
         else:
             nothing = EaselError(Code.BACKEND_ANSWER_INVALID, backend=self._offer.backend)
@@ -267,15 +270,14 @@ class JobRun:
             case Made():
                 await self._made(event)
             case PictureFailed():
-                await self._end_tasks(
-                    (event.index,), TaskState.FAILED, EaselError(event.failure.code, **event.failure.parameters)
-                )
+                error = EaselError(event.failure.code, **event.failure.parameters)
+                await self._end_tasks((event.index,), TaskState.FAILED, error, cost=event.cost)
             case _:
                 assert_never(event)
 
     async def _made(self, made: Made) -> None:
         workshop = self._workshop
-        cost = made.cost if made.cost is not None else self._offer.price
+        cost = made.cost if made.cost is not None else self._price
         if made.flagged:
             await self._end_tasks((made.index,), TaskState.FAILED, EaselError(Code.CONTENT_FLAGGED), cost=cost)
             return
@@ -368,7 +370,7 @@ class JobRun:
         charged = [index for index in indexes if self._tasks[index] is TaskState.ACCEPTED and self._offer.is_paid]
         free = [index for index in indexes if index not in charged]
         cancelled = EaselError(Code.CANCELLED)
-        await self._end_tasks(charged, TaskState.CANCELLED, cancelled, cost=self._offer.price)
+        await self._end_tasks(charged, TaskState.CANCELLED, cancelled, cost=self._price)
         await self._end_tasks(free, TaskState.CANCELLED, cancelled)
 
     def _again(self) -> tuple[int, bool] | None:
