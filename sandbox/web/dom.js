@@ -84,6 +84,13 @@ export const avatar = (person, size = 40) =>
 /** A colour as Discord gives it (a number) in CSS. */
 export const cssColor = (number) => `#${number.toString(16).padStart(6, "0")}`;
 
+/** Give a name the colour of its owner's role; the light theme darkens it to stay readable. */
+export function colored(element, color) {
+  if (color === null) return;
+  element.classList.add("colored");
+  element.style.setProperty("--role", cssColor(color));
+}
+
 export function bytes(count) {
   if (count < 1024) return `${count} B`;
   const units = ["KB", "MB", "GB"];

@@ -144,6 +144,7 @@ export function markdown(text) {
 export function plain(text) {
   return text
     .replace(/<@!?(\d+)>/g, (_, id) => `@${store.users.get(id)?.name ?? "unknown-user"}`)
+    .replace(/^(?:-#|#{1,3}|>) /gm, "")
     .replace(/[*_~`|]{1,3}/g, "")
     .replace(/\s+/g, " ")
     .trim();

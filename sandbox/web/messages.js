@@ -1,6 +1,6 @@
 /** The list of messages, and one message. */
 
-import { avatar, fill, h, icon } from "./dom.js";
+import { avatar, colored, fill, h, icon } from "./dom.js";
 import { attachments } from "./attachments.js";
 import { components } from "./components.js";
 import { embeds } from "./embeds.js";
@@ -10,6 +10,7 @@ import { clockTime, longDate, messageTime } from "./time.js";
 
 const EPHEMERAL = 1 << 6;
 const LOADING = 1 << 7;
+const COMPONENTS_V2 = 1 << 15;
 const GROUP_MS = 7 * 60 * 1000;
 
 export const isEphemeral = (message) => !!(message.flags & EPHEMERAL);
@@ -105,7 +106,7 @@ function messageRow(message, continued, actions) {
       h("div.message-content", { testid: "message-content" },
         continued ? null : header(message, author, actions),
         isThinking(message) ? thinking() : content(message),
-        attachments(message.attachments),
+        message.flags & COMPONENTS_V2 ? null : attachments(message.attachments),
         embeds(message.embeds),
         components(message, actions),
         reactions(message),
@@ -119,7 +120,7 @@ function messageRow(message, continued, actions) {
 function header(message, author, actions) {
   const color = nameColor(author.id);
   const name = h("button.author", { oncontextmenu: (event) => actions.context(event, { user: author }), onclick: (event) => actions.context(event, { user: author }) }, author.name);
-  if (color) name.style.color = `#${color.toString(16).padStart(6, "0")}`;
+  colored(name, color);
   return h("div.message-header", {}, name,
     author.bot ? h("span.app-badge", { testid: "app-badge" }, "APP") : null,
     h("time", { datetime: message.timestamp }, messageTime(message.timestamp)));
@@ -159,7 +160,7 @@ function origin(message) {
 function nameOf(user) {
   const name = h("span.origin-name", {}, user.name);
   const color = nameColor(user.id);
-  if (color) name.style.color = `#${color.toString(16).padStart(6, "0")}`;
+  colored(name, color);
   return name;
 }
 

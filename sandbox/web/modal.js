@@ -16,6 +16,26 @@ export function openModal(payload, submit) {
     dialog.remove();
   };
 
+  const CONTROLS = {
+    4: (item, id, required) => h(item.style === 2 ? "textarea" : "input", {
+      id, required, rows: item.style === 2 ? 4 : null, type: item.style === 2 ? null : "text", placeholder: item.placeholder,
+      minlength: item.min_length, maxlength: item.max_length ?? 4000, value: item.value ?? "", testid: `modal-field-${item.custom_id}`,
+      "data-custom": item.custom_id,
+    }),
+    19: (item, id, required) => h("input", {
+      id, type: "file", required, multiple: (item.max_values ?? 1) > 1, testid: `modal-field-${item.custom_id}`,
+      onchange: (event) => {
+        values[item.custom_id] = { files: [...event.target.files].map((file) => files.push(file) - 1) };
+      },
+    }),
+    21: (item) => h("div.modal-options", { role: "radiogroup" }, item.options.map((option) => choice(item, option, "radio"))),
+    22: (item) => h("div.modal-options", {}, item.options.map((option) => choice(item, option, "checkbox"))),
+    23: (item, id) => h("input", { id, type: "checkbox", checked: item.default, "data-check": item.custom_id, testid: `modal-field-${item.custom_id}` }),
+  };
+  for (const kind of [3, 5, 6, 7, 8]) {
+    CONTROLS[kind] = (item) => selectMenu(item, { testid: `modal-field-${item.custom_id}`, onchange: (chosen) => { values[item.custom_id] = chosen; } });
+  }
+
   const form = h("form.modal-form", {
     onsubmit: async (event) => {
       event.preventDefault();
@@ -52,26 +72,6 @@ export function openModal(payload, submit) {
     return h("div.modal-field", {},
       h("label", { for: id }, label, required ? h("span.required", { "aria-label": "required" }, " *") : null),
       description ? h("div.muted", {}, description) : null, control);
-  }
-
-  const CONTROLS = {
-    4: (item, id, required) => h(item.style === 2 ? "textarea" : "input", {
-      id, required, rows: item.style === 2 ? 4 : null, type: item.style === 2 ? null : "text", placeholder: item.placeholder,
-      minlength: item.min_length, maxlength: item.max_length ?? 4000, value: item.value ?? "", testid: `modal-field-${item.custom_id}`,
-      "data-custom": item.custom_id,
-    }),
-    19: (item, id, required) => h("input", {
-      id, type: "file", required, multiple: (item.max_values ?? 1) > 1, testid: `modal-field-${item.custom_id}`,
-      onchange: (event) => {
-        values[item.custom_id] = { files: [...event.target.files].map((file) => files.push(file) - 1) };
-      },
-    }),
-    21: (item) => h("div.modal-options", { role: "radiogroup" }, item.options.map((option) => choice(item, option, "radio"))),
-    22: (item) => h("div.modal-options", {}, item.options.map((option) => choice(item, option, "checkbox"))),
-    23: (item, id) => h("input", { id, type: "checkbox", checked: item.default, "data-check": item.custom_id, testid: `modal-field-${item.custom_id}` }),
-  };
-  for (const kind of [3, 5, 6, 7, 8]) {
-    CONTROLS[kind] = (item) => selectMenu(item, { testid: `modal-field-${item.custom_id}`, onchange: (chosen) => { values[item.custom_id] = chosen; } });
   }
 
   function choice(item, option, kind) {

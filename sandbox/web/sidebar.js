@@ -1,6 +1,6 @@
 /** The frame around the conversation: servers, channels, the account panel, the header, the members. */
 
-import { avatar, fill, h, icon } from "./dom.js";
+import { avatar, colored, fill, h, icon } from "./dom.js";
 import { channel, guild, member, nameColor, store } from "./store.js";
 
 const byId = (id) => document.getElementById(id);
@@ -128,7 +128,7 @@ function drawMembers(actions) {
 function memberRow(user, offline, actions) {
   const name = h("span.member-name", {}, member(user.id)?.nick ?? user.name);
   const color = nameColor(user.id);
-  if (color) name.style.color = `#${color.toString(16).padStart(6, "0")}`;
+  colored(name, color);
   return h(`button.member${offline ? ".offline" : ""}`, {
     testid: `member-${user.username}`, onclick: (event) => actions.context(event, { user }), oncontextmenu: (event) => actions.context(event, { user }),
   }, h("span.with-status", {}, avatar(user, 32), h(`i.status${offline ? "" : ".online"}`)), name, user.bot ? h("span.app-badge", {}, "APP") : null);
