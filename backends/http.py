@@ -36,8 +36,6 @@ OPERATOR_SECONDS = 60.0
 
 TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which a free call may be asked again."""
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-"""Raised before the first byte of a request is written."""
 _BROKEN = (httpx.RequestError, OSError, AnswerTooLarge)
 """Raised where an exchange did not come to its end; TimeoutError is an OSError."""
 _NOT_FOLLOWED = frozenset({301, 302, 307, 308})
@@ -163,11 +161,19 @@ class HostedApi:
         """Like ``submit``, but the answer may have any status: the caller judges it."""
         if self.pause.remaining > 0:
             raise BackendUnavailable(OperatorError(Code.BACKEND_RATE_LIMITED, backend=self.name), self.pause.remaining)
+        writing = False
+
+        async def trace(event: str, _info: object) -> None:
+            nonlocal writing
+            writing = writing or event.endswith("send_request_headers.started")
+
         try:
-            return await self._exchange(self._submitting, "POST", path, seconds=seconds, json=body)
-        except _NOT_SENT as error:
-            raise BackendUnavailable(self.unreachable(describe(error))) from None
+            return await self._exchange(
+                self._submitting, "POST", path, seconds=seconds, json=body, extensions={"trace": trace}
+            )
         except _BROKEN as error:
+            if not writing:
+                raise BackendUnavailable(self.unreachable(describe(error))) from None
             raise self.unknown(describe(error)) from None
 
     async def ask(self, method: str, path: str, *, json: JsonValue = None) -> Answer:
@@ -243,7 +249,7 @@ class HostedApi:
                     OPERATOR_SECONDS,
                 )
             case 429:
-                wait = RATE_LIMIT_SECONDS if answer.retry_after is None else answer.retry_after
+                wait = RATE_LIMIT_SECONDS if answer.retry_after is None else max(1.0, answer.retry_after)
                 self.pause.extend(wait)
                 return BackendUnavailable(OperatorError(Code.BACKEND_RATE_LIMITED, backend=backend), wait)
             case 408 | 425:
@@ -296,13 +302,16 @@ class HostedApi:
         seconds: float | None = None,
         json: JsonValue = None,
         files: Mapping[str, tuple[str, bytes, str]] | None = None,
+        extensions: Mapping[str, object] | None = None,
     ) -> Answer:
         timeout = self._timeouts.httpx
         if seconds is not None:
             timeout.read = seconds
         async with (
             asyncio.timeout(max(self._timeouts.total, seconds or 0)),
-            client.stream(method, self.url(path), json=json, files=files, timeout=timeout) as response,
+            client.stream(
+                method, self.url(path), json=json, files=files, timeout=timeout, extensions=dict(extensions or {})
+            ) as response,
         ):
             try:
                 content = await _content(response)

@@ -64,6 +64,25 @@ class _Following:
     """imageUUIDs that were dealt with."""
     failure: EaselError | None = None
 
+    def fresh(self, answered: Answered, seeds: Sequence[int] | None) -> list[Result]:
+        """The results that belong to the pictures that are left.
+
+        ``seeds``, given for a task that is resumed, are those of the whole job: the vendor tells all results of
+        the task again, those too that were kept before.
+        """
+        fresh = [result for result in answered.results if result.uuid not in self.seen]
+        if seeds is None:
+            return fresh[: len(self.left)]
+        wanted = {picture.seed for picture in self.left}
+        matched = [result for result in fresh if result.seed in wanted]
+        if answered.processing:
+            return matched
+        kept = set(seeds) - wanted
+        others = [result for result in fresh if result.seed not in wanted | kept]
+        # Of the seeds that the vendor chose itself, those that came first were kept before.
+        room = len(self.left) - len(matched)
+        return matched + others[len(others) - room :] if room > 0 else matched
+
 
 class RunwareBackend:
     """The REST API of Runware. One task for all the pictures of a call."""
@@ -153,13 +172,13 @@ class RunwareBackend:
                 self._health.put(self._down(ended.error), OPERATOR_SECONDS)
             raise
         yield Accepted(tuple(picture.index for picture in call.pictures), uuid)
-        async with aclosing(self._follow(call, uuid, answered)) as events:
+        async with aclosing(self._follow(call, uuid, answered, resumed=False)) as events:
             async for event in events:
                 yield event
 
     async def resume(self, call: Call, remote_id: str) -> Events:
         """Ask for the results of a task that was accepted earlier. See ``Backend.resume``."""
-        async with aclosing(self._follow(call, remote_id, None)) as events:
+        async with aclosing(self._follow(call, remote_id, None, resumed=True)) as events:
             async for event in events:
                 yield event
 
@@ -262,7 +281,7 @@ class RunwareBackend:
 
     # Following.
 
-    async def _follow(self, call: Call, uuid: str, answered: Answered | None) -> Events:
+    async def _follow(self, call: Call, uuid: str, answered: Answered | None, *, resumed: bool) -> Events:
         until = self._clock.now() + call.offer.deadline_seconds
         following = _Following(list(call.pictures))
         delays = self._pace.delays()
@@ -271,8 +290,8 @@ class RunwareBackend:
         told = False
         while True:
             if answered is not None:
-                fresh = [result for result in answered.results if result.uuid not in following.seen]
-                for result in fresh[: len(following.left)]:
+                fresh = following.fresh(answered, call.request.seeds() if resumed else None)
+                for result in fresh:
                     following.seen.add(result.uuid)
                     yield await self._finish(call, following, result)
                 if answered.problems and not answered.processing and not answered.problems[0].is_unknown_task:

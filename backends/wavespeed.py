@@ -277,7 +277,7 @@ class WaveSpeedBackend:
                 raise self._too_late() from None
             reading = self._read(answer.body) if answer.ok else None
             prediction = None if reading is None else reading.prediction
-            if prediction is not None:
+            if prediction is not None and prediction.status:
                 strange = 0
                 continue
             if not answer.ok and answer.status != 404:

@@ -1,7 +1,13 @@
 """No name leads into a private network."""
 
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+
 import httpx
 import pytest
+from aiohttp import web
 
 from backends.addresses import PrivateAddress, PublicOnlyTransport, is_loopback, is_public
 
@@ -114,3 +120,49 @@ async def test_a_name_that_does_not_resolve(recorder: Recorder) -> None:
     async with httpx.AsyncClient(transport=PublicOnlyTransport(recorder, resolve)) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get("https://cdn.example/")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for cdn.example and its key, in one file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=cdn.example", "-addext", "subjectAltName=DNS:cdn.example"]
+    files = ["-keyout", "key.pem", "-out", "certificate.pem"]
+    subprocess.run([openssl, "req", "-x509", *curve, *names, *files], cwd=folder, check=True, capture_output=True)
+    both = folder / "both.pem"
+    both.write_text((folder / "certificate.pem").read_text() + (folder / "key.pem").read_text())
+    return both
+
+
+@pytest.mark.parametrize(("name", "trusted"), [("cdn.example", True), ("evil.example", False)])
+async def test_tls_verifies_the_name_not_the_address(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch, name: str, trusted: bool
+) -> None:
+    monkeypatch.setattr("backends.addresses.is_public", lambda address: True)
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate)
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=request.host)
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_side).start()
+        port = runner.addresses[0][1]
+        inner = httpx.AsyncHTTPTransport(verify=ssl.create_default_context(cafile=str(certificate)))
+        transport = PublicOnlyTransport(inner, Names(["127.0.0.1"]))
+        async with httpx.AsyncClient(transport=transport) as client:
+            if trusted:
+                assert (await client.get(f"https://{name}:{port}/")).text == f"{name}:{port}"
+            else:
+                with pytest.raises(httpx.ConnectError):
+                    await client.get(f"https://{name}:{port}/")
+    finally:
+        await runner.cleanup()

@@ -1,5 +1,6 @@
 """Runware, spoken to over real sockets."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -370,6 +371,28 @@ async def test_a_resumed_task_is_asked_for_at_once_and_never_submitted(
         resumed = await collect(backend.resume(call, accepted.remote_id))
     assert [type(event) for event in resumed] == [Made]
     assert clock.slept == [0]
+    assert server.submits == 1
+
+
+@pytest.mark.parametrize("vendors_own", [False, True])
+async def test_a_task_of_which_some_pictures_were_kept_before_is_resumed_for_the_others(
+    server: RunwareServer, clock: FakeClock, tmp_path: Path, vendors_own: bool
+) -> None:
+    server.plan = Plan(seeds=(7, 501, 502) if vendors_own else (), one_by_one=True)
+    call = make_call(FULL, tmp_path, seeds=(7, 8, 9), count=3)
+    async with runware(server, clock) as backend:
+        events = backend.run(call)
+        accepted = await anext(events)
+        assert isinstance(accepted, Accepted)
+        first = [await anext(events) for _ in range(2)][-1]
+        assert isinstance(first, Made)
+        assert first.index == 0
+        await events.aclose()
+        rest = replace(call, pictures=call.pictures[1:])
+        made = [event for event in await collect(backend.resume(rest, accepted.remote_id)) if isinstance(event, Made)]
+    assert sorted(event.index for event in made) == [1, 2]
+    pixels = [Image.open(event.path).convert("RGB").getpixel((0, 0)) for event in (first, *made)]
+    assert len(set(pixels)) == 3
     assert server.submits == 1
 
 

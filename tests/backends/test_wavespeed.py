@@ -1,5 +1,6 @@
 """WaveSpeedAI, spoken to over real sockets."""
 
+import asyncio
 import io
 from pathlib import Path
 
@@ -330,3 +331,17 @@ async def test_the_settings_describe_it(tmp_path: Path) -> None:
     )
     assert backend is not None
     await backend.aclose()
+
+
+async def test_many_calls_at_once_all_end(server: WaveSpeedServer, clock: FakeClock, tmp_path: Path) -> None:
+    server.fail("result", *[Fault(429, headers={"Retry-After": "20"})] * 5)
+    calls = []
+    for number in range(50):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        calls.append(make_call(offer("wavespeed:hidream-i1-dev"), folder, seeds=(number,), size=Size(512, 512)))
+    async with wavespeed(server, clock) as backend:
+        ended = await asyncio.gather(*[collect(backend.run(call)) for call in calls])
+    assert all(isinstance(events[-1], Made) for events in ended)
+    assert server.submits == len(server.tasks) == 50
+    assert len({call.workspace.joinpath("0.png").read_bytes() for call in calls}) == 50

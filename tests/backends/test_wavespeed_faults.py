@@ -186,6 +186,18 @@ async def test_a_poll_that_is_refused_for_good_leaves_the_outcome_unknown(
     assert server.submits == 1
 
 
+@pytest.mark.parametrize("data", [{"id": "x", "outputs": {"a": 1}}, {"id": "x", "status": 5}, {"id": "x"}, {}, None])
+async def test_polls_that_never_make_sense_come_to_an_end(
+    server: WaveSpeedServer, clock: FakeClock, call: Call, data: object
+) -> None:
+    server.fail("result", *[Fault(json={"code": 200, "data": data})] * 5)
+    async with wavespeed(server, clock) as backend:
+        with pytest.raises(OutcomeUnknown) as ended:
+            await collect(backend.run(call))
+    assert ended.value.error.parameters["reason"] == "answers that make no sense"
+    assert server.count("result") == 5
+
+
 async def test_a_provider_that_vanishes_after_it_accepted_leaves_the_outcome_unknown(
     server: WaveSpeedServer, clock: FakeClock, call: Call
 ) -> None:
