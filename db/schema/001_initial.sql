@@ -52,9 +52,9 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_waiting ON jobs (guild_id, start_tag, number) WHERE state = 'queued';
 -- A member's jobs that are waiting or under way.
 CREATE INDEX jobs_open ON jobs (user_id) WHERE state IN ('queued', 'submitting', 'accepted', 'running');
--- What a restart and the outbox have to look at.
-CREATE INDEX jobs_unfinished ON jobs (state, number)
-    WHERE state IN ('submitting', 'accepted', 'running', 'finished', 'posting');
+-- What a restart has to look at, and the outbox. (An index serves only queries with its very own condition.)
+CREATE INDEX jobs_under_way ON jobs (number) WHERE state IN ('submitting', 'accepted', 'running');
+CREATE INDEX jobs_to_post ON jobs (number) WHERE state IN ('finished', 'posting');
 CREATE INDEX jobs_untold ON jobs (number) WHERE told = 0 AND state IN ('failed', 'cancelled', 'unknown');
 -- A member's last finish tag, and their history.
 CREATE INDEX jobs_finish_tags ON jobs (guild_id, user_id, finish_tag);
@@ -146,20 +146,27 @@ CREATE TABLE balances (
     PRIMARY KEY (guild_id, subject, subject_id, unit, bucket)
 ) STRICT, WITHOUT ROWID;
 
+-- The row is made first and changed then: a CHECK looks at the row to be inserted before it looks for a conflict,
+-- and what is settled or released comes in as a negative number.
 CREATE TRIGGER ledger_feeds_balances AFTER INSERT ON ledger
 BEGIN
     INSERT INTO balances (guild_id, subject, subject_id, unit, bucket, held, used, granted)
-    VALUES (NEW.guild_id, 'member', NEW.user_id, NEW.unit, NEW.bucket, NEW.held, NEW.used, NEW.granted)
-    ON CONFLICT DO UPDATE SET
-        held = held + excluded.held, used = used + excluded.used, granted = granted + excluded.granted;
+    VALUES (NEW.guild_id, 'member', NEW.user_id, NEW.unit, NEW.bucket, 0, 0, 0)
+    ON CONFLICT DO NOTHING;
+    UPDATE balances SET held = held + NEW.held, used = used + NEW.used, granted = granted + NEW.granted
+    WHERE guild_id = NEW.guild_id AND subject = 'member' AND subject_id = NEW.user_id
+        AND unit = NEW.unit AND bucket = NEW.bucket;
 END;
 -- A grant is a gift to a member: it widens no channel's, guild's or operator's limit.
 CREATE TRIGGER ledger_feeds_shared_balances AFTER INSERT ON ledger WHEN NEW.kind <> 'grant'
 BEGIN
     INSERT INTO balances (guild_id, subject, subject_id, unit, bucket, held, used, granted)
     VALUES
-        (NEW.guild_id, 'channel', NEW.channel_id, NEW.unit, NEW.bucket, NEW.held, NEW.used, 0),
-        (NEW.guild_id, 'guild', NEW.guild_id, NEW.unit, NEW.bucket, NEW.held, NEW.used, 0),
-        (0, 'operator', 0, NEW.unit, NEW.bucket, NEW.held, NEW.used, 0)
-    ON CONFLICT DO UPDATE SET held = held + excluded.held, used = used + excluded.used;
+        (NEW.guild_id, 'channel', NEW.channel_id, NEW.unit, NEW.bucket, 0, 0, 0),
+        (NEW.guild_id, 'guild', NEW.guild_id, NEW.unit, NEW.bucket, 0, 0, 0),
+        (0, 'operator', 0, NEW.unit, NEW.bucket, 0, 0, 0)
+    ON CONFLICT DO NOTHING;
+    UPDATE balances SET held = held + NEW.held, used = used + NEW.used
+    WHERE unit = NEW.unit AND bucket = NEW.bucket AND (guild_id, subject, subject_id) IN (VALUES
+        (NEW.guild_id, 'channel', NEW.channel_id), (NEW.guild_id, 'guild', NEW.guild_id), (0, 'operator', 0));
 END;
