@@ -1,0 +1,394 @@
+"""The door: the command line, and the place where everything is opened, handed on and closed.
+
+Exit status: 0 fine, 2 bad usage or configuration (one line says what and how to mend it), 1 anything else.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import discord
+import httpx
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+
+import db.database
+from backends.base import Backend
+from backends.runware import RunwareBackend
+from backends.wavespeed import WaveSpeedBackend
+from backends.worker.client import WorkerBackend
+from backends.worker.process import WorkerProcess, worker_command
+from backends.worker.variants import local_models
+from cogs.client import EaselBot, point_at
+from cogs.services import Services
+from cogs.ui import texts
+from config import settings as configuration
+from config.catalogue import Catalogue, load_presets
+from config.settings import Settings
+from db.database import Database
+from db.folder import DATABASE_NAME, exclusive
+from db.guilds import GuildStore
+from db.jobs import JobStore
+from db.ledger import LedgerStore
+from domain.errors import Code, EaselError, OperatorError
+from jobs import checkup
+from jobs.attachments import Attachments
+from jobs.dispatcher import Dispatcher
+from jobs.estimates import Estimates
+from jobs.events import EventStream
+from jobs.fleet import Fleet
+from jobs.intake import Intake
+from jobs.outbox import Outbox
+from jobs.pictures import Pictures
+from jobs.queue import Queue
+from jobs.quotas import Quotas
+from jobs.run import Workshop
+
+log = logging.getLogger("easel")
+
+FINE: Final = 0
+BROKEN: Final = 1
+MISCONFIGURED: Final = 2
+SANDBOX_PORT: Final = 8642
+SWEEP_SECONDS: Final = 3600
+_ROOT: Final = Path(__file__).resolve().parent
+
+
+def utc_now() -> datetime:
+    """The clock of everything outside tests."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def configured_backends(settings: Settings) -> AsyncIterator[Mapping[str, Backend]]:
+    """The backends that the settings give all they need, in order of preference; closed at the block's end."""
+    async with AsyncExitStack() as stack:
+        backends: dict[str, Backend] = {}
+        for name in settings.easel_backends:
+            backend = await _backend(name, settings)
+            if backend is not None:
+                stack.push_async_callback(backend.aclose)
+                backends[name] = backend
+        yield backends
+
+
+async def _backend(name: str, settings: Settings) -> Backend | None:
+    match name:
+        case "worker" if settings.easel_worker_url is not None:
+            token = settings.easel_worker_token
+            return WorkerBackend.at_url(str(settings.easel_worker_url), token.get_secret_value() if token else None)
+        case "worker" if _local_models(settings):
+            process = WorkerProcess(worker_command(_ROOT))
+            await process.start()
+            return WorkerBackend.on_socket(process)
+        case "wavespeed":
+            return WaveSpeedBackend.from_settings(settings)
+        case "runware":
+            return RunwareBackend.from_settings(settings)
+        case _:
+            return None
+
+
+@asynccontextmanager
+async def house(
+    settings: Settings,
+    backends: Mapping[str, Backend],
+    *,
+    clock: Callable[[], datetime] = utc_now,
+) -> AsyncIterator[Services]:
+    """Everything below Discord, opened: jobs are taken until the end of the block.
+
+    Raises OperatorError where the data folder, the catalogue or a model's name is not right.
+    """
+    catalogue = _catalogue(settings, backends)
+    async with AsyncExitStack() as stack:
+        path = stack.enter_context(exclusive(settings.easel_data_dir))
+        database = await stack.enter_async_context(Database.open(path))
+        boot = await database.boot(int(clock().timestamp() * 1000))
+        jobs, ledger, guilds = JobStore(database, boot), LedgerStore(database), GuildStore(database)
+        pictures = Pictures(
+            settings.easel_data_dir / "pictures",
+            limit_bytes=int(settings.easel_pictures_gb * 1024**3),
+            keep_seconds=settings.easel_pictures_days * 86400,
+        )
+        estimates = Estimates()
+        await estimates.learn_from(jobs)
+        events = EventStream()
+        outbox = Outbox(database, jobs, events)
+        fleet = Fleet(backends, clock)
+        quotas = Quotas(database, guilds, ledger, settings, clock)
+        queue = Queue(database, jobs, clock)
+        queue.watch_slots(fleet.seconds_until_free)
+        dispatcher = Dispatcher(
+            Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock),
+            catalogue,
+            grace_seconds=settings.easel_grace_seconds,
+            ring=outbox.ring,
+        )
+        intake = Intake(
+            database=database,
+            jobs=jobs,
+            ledger=ledger,
+            quotas=quotas,
+            queue=queue,
+            pictures=pictures,
+            catalogue=catalogue,
+            settings=settings,
+            estimates=estimates,
+            events=events,
+            clock=clock,
+            wake=dispatcher.wake,
+        )
+        web = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        attachments = Attachments(web, [str(settings.discord_api_url), str(settings.discord_cdn_url)])
+        await stack.enter_async_context(dispatcher.running())
+        await stack.enter_async_context(_background(_sweep(pictures)))
+        yield Services(
+            settings=settings,
+            catalogue=catalogue,
+            order=tuple(backends),
+            intake=intake,
+            pictures=pictures,
+            attachments=attachments,
+            dispatcher=dispatcher,
+            queue=queue,
+            quotas=quotas,
+            outbox=outbox,
+            events=events,
+            jobs=jobs,
+            clock=clock,
+        )
+
+
+def _catalogue(settings: Settings, backends: Mapping[str, Backend]) -> Catalogue:
+    catalogue = Catalogue.load()
+    if settings.easel_presets is not None:
+        catalogue = catalogue.with_presets(load_presets(settings.easel_presets))
+    catalogue = catalogue.restricted_to(backends, _local_models(settings))
+    for setting, key in (
+        ("EASEL_IMAGINE_MODEL", settings.easel_imagine_model),
+        ("EASEL_EDIT_MODEL", settings.easel_edit_model),
+    ):
+        if key is not None:
+            try:
+                catalogue.model(key)
+            except EaselError as error:
+                known = ", ".join(model.key for model in catalogue) or "none, as no backend is configured"
+                raise OperatorError(
+                    Code.SETTING_INVALID, setting=setting, problem=f"no model is called {key!r}; there are {known}"
+                ) from error
+    return catalogue
+
+
+def _local_models(settings: Settings) -> list[str]:
+    return [model.key for model in local_models(settings.easel_local_model, settings.easel_local_edit_model)]
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _sweep(pictures: Pictures) -> None:
+    while True:
+        removed = await pictures.sweep()
+        if removed:
+            log.info("removed %d old pictures", removed)
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def serve(settings: Settings) -> int:
+    """Run the bot until SIGTERM or SIGINT."""
+    if settings.discord_token is None:
+        raise OperatorError(
+            Code.SETTING_INVALID, setting="DISCORD_TOKEN", problem="it is not set; the bot cannot log in without it"
+        )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    point_at(settings)
+    async with configured_backends(settings) as backends, house(settings, backends) as services:
+        if not backends:
+            log.warning("no backend is configured: set EASEL_LOCAL_MODEL=tiny to try the bot, or a vendor's key")
+        async with EaselBot(services) as bot:
+            connection = asyncio.create_task(bot.start(settings.discord_token.get_secret_value()), name="Discord")
+            ready = asyncio.create_task(bot.commands_synced.wait())
+            stopping = asyncio.create_task(stop.wait())
+            try:
+                await asyncio.wait([connection, ready, stopping], return_when=asyncio.FIRST_COMPLETED)
+                if ready.done():
+                    _say("easel ready")
+                    await asyncio.wait([connection, stopping], return_when=asyncio.FIRST_COMPLETED)
+                if connection.done():
+                    await connection
+            except discord.LoginFailure as error:
+                raise OperatorError(
+                    Code.SETTING_INVALID, setting="DISCORD_TOKEN", problem="Discord does not accept it"
+                ) from error
+            finally:
+                for task in (ready, stopping):
+                    task.cancel()
+    return FINE
+
+
+async def run_sandbox(settings: Settings, port: int) -> int:
+    """The whole bot against a Discord of its own on loopback, with the bundled models unless others are set."""
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-m", "sandbox", "--port", str(port), "--exit-with-stdin"],
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=_ROOT,
+        # Ctrl-C reaches the bot alone; it closes the sandbox last.
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        answer = (await process.stdout.readline()).decode()
+        url = answer.removeprefix("sandbox ready ").strip()
+        if not url.startswith("http"):
+            raise OperatorError(Code.SETTING_INVALID, setting="--port", problem=f"port {port} cannot be used")
+        with tempfile.TemporaryDirectory(prefix="easel-sandbox-") as folder:
+            own = {
+                "DISCORD_TOKEN": "sandbox.token.not-a-secret",
+                "DISCORD_API_URL": f"{url}api/v10",
+                "DISCORD_GATEWAY_URL": f"{url.replace('http', 'ws', 1)}gateway",
+                "DISCORD_CDN_URL": f"{url}cdn",
+            }
+            defaults = {
+                "EASEL_DATA_DIR": folder,
+                "EASEL_LOCAL_MODEL": "tiny",
+                "EASEL_LOCAL_EDIT_MODEL": "tiny",
+            }
+            unset = {name: value for name, value in defaults.items() if name.lower() not in settings.model_fields_set}
+            # In the environment, so that the worker that the bot starts has them too.
+            os.environ.update(own | unset)
+            _say(f"Open {url} in a browser.")
+            return await serve(configuration.load())
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+async def back_up(settings: Settings, target: Path) -> int:
+    """Copy the database while the bot runs, and check the copy."""
+    source = settings.easel_data_dir / DATABASE_NAME
+    try:
+        await db.database.backup(source, target)
+    except FileNotFoundError as error:
+        problem = f"there is no database at {source}"
+        raise OperatorError(Code.SETTING_INVALID, setting="EASEL_DATA_DIR", problem=problem) from error
+    except FileExistsError as error:
+        raise OperatorError(Code.SETTING_INVALID, setting="FILE", problem=f"{target} exists already") from error
+    _say(f"Backed up to {target}; the copy is whole. Pictures lie in {settings.easel_data_dir / 'pictures'}.")
+    return FINE
+
+
+async def examine(settings: Settings) -> int:
+    """Look at everything, and print what was found."""
+    sick = False
+    console = Console()
+    async with configured_backends(settings) as backends:
+        async for finding in checkup.examine(settings, backends, texts.of_failure):
+            mark = "[green]✔[/]" if finding.good else "[red]✘[/]"
+            console.print(f"{mark} [bold]{escape(finding.subject)}[/]: {escape(finding.found)}")
+            if finding.mend:
+                console.print(f"  {escape(finding.mend)}")
+            sick = sick or not finding.good
+    return BROKEN if sick else FINE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    given = _parser().parse_args(arguments)
+    try:
+        settings = configuration.load()
+        # A worker that the bot started logs through the bot, which adds the time.
+        _log_to_stderr(settings, with_time=not getattr(given, "exit_with_stdin", False))
+        match given.command:
+            case "run":
+                return asyncio.run(serve(settings))
+            case "sandbox":
+                return asyncio.run(run_sandbox(settings, given.port))
+            case "worker":
+                # Imported here: torch comes with it, and only the worker's process may have it.
+                from backends.worker.serve import run_worker
+
+                return run_worker(
+                    settings, host=given.host, port=given.port, uds=given.uds, exit_with_stdin=given.exit_with_stdin
+                )
+            case "doctor":
+                return asyncio.run(examine(settings))
+            case _:
+                return asyncio.run(back_up(settings, given.file))
+    except OperatorError as error:
+        sys.stderr.write(f"easel: {texts.for_operator(error)}\n")
+        return MISCONFIGURED
+    except KeyboardInterrupt:
+        return FINE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bot.py", description="Easel: a Discord bot that paints with HiDream.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="connect to Discord (DISCORD_TOKEN) and take jobs")
+    sandbox = commands.add_parser("sandbox", help="try the whole bot in a browser, without Discord, GPU or keys")
+    sandbox.add_argument("--port", type=_port, default=SANDBOX_PORT, help="port of the page (default: %(default)s)")
+    worker = commands.add_parser("worker", help="serve the local models to a bot")
+    worker.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    worker.add_argument("--port", type=_port, help="port to listen on (default: 7870)")
+    worker.add_argument("--uds", type=Path, metavar="PATH", help="listen on a Unix socket instead")
+    worker.add_argument("--exit-with-stdin", action="store_true", help="end when standard input does")
+    commands.add_parser("doctor", help="check the settings, the data and every backend")
+    backup = commands.add_parser("backup", help="copy the database while the bot runs")
+    backup.add_argument("file", type=Path, metavar="FILE")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError("a port is between 0 and 65535")
+    return port
+
+
+def _log_to_stderr(settings: Settings, *, with_time: bool) -> None:
+    handler: logging.Handler
+    if sys.stderr.isatty():
+        handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    else:
+        handler = logging.StreamHandler()
+        time = "%(asctime)s " if with_time else ""
+        handler.setFormatter(logging.Formatter(f"{time}%(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=settings.easel_log_level, handlers=[handler], force=True)
+    if settings.easel_log_level != "DEBUG":
+        for chatty in ("httpx", "httpcore", "discord.gateway", "discord.client", "uvicorn.error"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+    # There is no voice here, so nothing is missing for it.
+    discord.VoiceClient.warn_nacl = False
+    discord.VoiceClient.warn_dave = False
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
