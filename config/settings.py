@@ -185,9 +185,7 @@ def load(environment: Mapping[str, str] | None = None, folder: Path | None = Non
     Raises OperatorError (SETTING_INVALID) that names the setting and what is wrong with it.
     """
     given = os.environ if environment is None else environment
-    dotenv = {
-        name: value for name, value in dotenv_values((folder or Path.cwd()) / ".env").items() if value is not None
-    }
+    dotenv = _read_dotenv((folder or Path.cwd()) / ".env")
     named_file = given.get("EASEL_CONFIG") or dotenv.get("EASEL_CONFIG")
     values: dict[str, Any] = _read_toml(Path(named_file)) if named_file else {}
     for source in (dotenv, given):
@@ -202,6 +200,13 @@ def load(environment: Mapping[str, str] | None = None, folder: Path | None = Non
         name = str(error.errors(include_input=False)[0]["loc"][0]).upper()
         problem = first_problem(error).partition(": ")[2].removeprefix("Value error, ")
         raise OperatorError(Code.SETTING_INVALID, setting=name, problem=problem) from None
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    try:
+        return {name: value for name, value in dotenv_values(path).items() if value is not None}
+    except (OSError, UnicodeDecodeError) as error:
+        raise OperatorError(Code.SETTING_INVALID, setting=".env", problem=f"{path} cannot be read") from error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import aiosqlite
 
+from domain.errors import Code, OperatorError
+
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
 BUSY_MILLISECONDS = 10_000
 READERS = 2
@@ -24,8 +26,11 @@ Transaction = aiosqlite.Connection
 """A connection inside BEGIN IMMEDIATE … COMMIT. Stores take it as proof that they are inside one."""
 
 
-class SchemaError(Exception):
-    """The file was written by a newer version, or a migration is missing."""
+class SchemaError(OperatorError):
+    """The file is no database of ours, or was written by a newer version, or a migration is missing."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(Code.SETTING_INVALID, setting="EASEL_DATA_DIR", problem=problem)
 
 
 class Database:
@@ -44,13 +49,16 @@ class Database:
     async def open(cls, path: Path, schema: Path = SCHEMA_FOLDER) -> AsyncIterator["Database"]:
         """Open (and make, and migrate) the file; closed at the end of the block.
 
-        Raises SchemaError where the file is newer than the schema folder.
+        Raises SchemaError where the file is newer than the schema folder, or no database.
         """
         async with AsyncExitStack() as stack:
             writer = await stack.enter_async_context(_connect(path))
             # FULL: a commit survives a power cut. The ledger is money.
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                await writer.execute(f"PRAGMA {pragma}")
+            try:
+                for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                    await writer.execute(f"PRAGMA {pragma}")
+            except sqlite3.DatabaseError as error:
+                raise SchemaError(f"{path.name} cannot be opened: {error}") from error
             await _migrate(writer, schema)
             readers = []
             for _ in range(READERS):
@@ -79,6 +87,11 @@ class Database:
         reader = await self._readers.get()
         try:
             yield reader
+        except BaseException:
+            # What a cancelled task began to read would hold the reader at what was committed then; aiosqlite's
+            # thread lets go of it with the next thing it is given.
+            await asyncio.shield(reader.rollback())
+            raise
         finally:
             self._readers.put_nowait(reader)
 
@@ -109,7 +122,7 @@ async def backup(source: Path, target: Path) -> None:
     """Copy the database while it is in use, check the copy, and only then give it its name.
 
     Raises FileNotFoundError where there is no database, FileExistsError where the target is taken,
-    sqlite3.DatabaseError where the copy is damaged.
+    NotADirectoryError where its folder is not there, sqlite3.DatabaseError where the copy is damaged.
     """
     partial = _partial(source, target)
     try:
@@ -129,6 +142,8 @@ def _partial(source: Path, target: Path) -> Path:
         raise FileNotFoundError(source)
     if target.exists():
         raise FileExistsError(target)
+    if not target.absolute().parent.is_dir():
+        raise NotADirectoryError(target.absolute().parent)
     partial = target.with_name(target.name + ".partial")
     partial.unlink(missing_ok=True)
     return partial
@@ -178,3 +193,6 @@ def _statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
+    # Cut off in its middle, it is SQLite that says so; a comment does nothing.
+    if statement.strip():
+        yield statement

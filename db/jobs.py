@@ -36,6 +36,10 @@ class StaleMoveError(Exception):
     """The job was not (or no longer) in the state that the move starts from. Nothing was changed."""
 
 
+class IllegalMoveError(Exception):
+    """The table of edges does not know the move."""
+
+
 class DuplicateInteractionError(Exception):
     """The same interaction was brought in before."""
 
@@ -135,6 +139,10 @@ class JobStore:
             "INSERT INTO tasks (job_id, position, seed, submission_id, state) VALUES (?, ?, ?, ?, 'pending')",
             [(job.id, position, task.seed, task.submission_id) for position, task in enumerate(job.tasks)],
         )
+
+    async def knows(self, connection: aiosqlite.Connection, interaction_id: int) -> bool:
+        """Whether the interaction has a job already."""
+        return bool(await _number(connection, "SELECT count(*) FROM jobs WHERE interaction_id = ?", interaction_id))
 
     async def open_of(self, connection: aiosqlite.Connection, user_id: int) -> int:
         """How many jobs of a member are waiting or under way, in all guilds."""
@@ -399,14 +407,17 @@ class JobStore:
         async with self._database.reading() as reader:
             return await _jobs(
                 reader,
-                "WHERE state IN ('submitting', 'accepted', 'running') AND boot <> ? ORDER BY number",
+                "INDEXED BY jobs_under_way"
+                " WHERE state IN ('submitting', 'accepted', 'running') AND boot <> ? ORDER BY number",
                 (self._boot,),
             )
 
     async def to_post(self) -> list[Job]:
         """Jobs whose pictures wait to be posted (or whose post was cut off), oldest first."""
         async with self._database.reading() as reader:
-            return await _jobs(reader, "WHERE state IN ('finished', 'posting') ORDER BY number", ())
+            return await _jobs(
+                reader, "INDEXED BY jobs_to_post WHERE state IN ('finished', 'posting') ORDER BY number", ()
+            )
 
     async def untold(self) -> list[Job]:
         """Jobs that ended without a picture and whose person does not know yet, oldest first."""
@@ -418,18 +429,21 @@ class JobStore:
     async def waiting_jobs(self) -> list[Job]:
         """Jobs that wait, whole, oldest first."""
         async with self._database.reading() as reader:
-            return await _jobs(reader, "WHERE state = 'queued' ORDER BY number", ())
+            return await _jobs(reader, "INDEXED BY jobs_waiting WHERE state = 'queued' ORDER BY number", ())
 
     async def open_in(self, guild_id: int, user_id: int | None = None) -> list[Job]:
         """Jobs of a guild (or of one of its members) that are waiting or under way, oldest first."""
         async with self._database.reading() as reader:
             if user_id is None:
                 return await _jobs(
-                    reader, f"WHERE guild_id = ? AND state IN {_OPEN} ORDER BY number LIMIT 200", (guild_id,)
+                    reader,
+                    f"INDEXED BY jobs_open WHERE guild_id = ? AND state IN {_OPEN} ORDER BY number LIMIT 200",
+                    (guild_id,),
                 )
             return await _jobs(
                 reader,
-                f"WHERE user_id = ? AND guild_id = ? AND state IN {_OPEN} ORDER BY number LIMIT 200",
+                "INDEXED BY jobs_open"
+                f" WHERE user_id = ? AND guild_id = ? AND state IN {_OPEN} ORDER BY number LIMIT 200",
                 (user_id, guild_id),
             )
 
@@ -463,7 +477,8 @@ class JobStore:
         assignments: str = "",
         values: Sequence[object] = (),
     ) -> None:
-        assert target in EDGES[source], f"{source} -> {target} is not an edge"
+        if target not in EDGES[source]:
+            raise IllegalMoveError(f"{source} -> {target} is not an edge")
         fence = " AND boot = ?" if source in UNDER_WAY else ""
         async with tx.execute(
             f"UPDATE jobs SET state = ?{', ' if assignments else ''}{assignments} WHERE id = ? AND state = ?{fence}",
@@ -490,10 +505,10 @@ async def _jobs(connection: aiosqlite.Connection, where: str, values: Sequence[o
     rows = list(await connection.execute_fetchall(f"SELECT * FROM jobs {where}", values))
     if not rows:
         return []
-    marks = ", ".join("?" * len(rows))
     tasks: dict[str, list[Task]] = {row["id"]: [] for row in rows}
     for row in await connection.execute_fetchall(
-        f"SELECT * FROM tasks WHERE job_id IN ({marks}) ORDER BY job_id, position", list(tasks)
+        "SELECT * FROM tasks WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY job_id, position",
+        (json.dumps(list(tasks)),),
     ):
         tasks[row["job_id"]].append(_task(row))
     return [_job(row, tasks[row["id"]]) for row in rows]

@@ -93,14 +93,20 @@ class LedgerStore:
         await _append(tx, [entry], at)
 
     async def correct(self, tx: Transaction, job_id: str, place: Place, unit: Unit, used: int, at: datetime) -> None:
-        """Add ``used`` (or take it away, where negative) to what a settled job counted."""
+        """Add ``used`` (or take it away, where negative) to what a settled job counted.
+
+        Raises ValueError where more would be taken away than the job counted.
+        """
         rows = list(
             await tx.execute_fetchall(
-                "SELECT bucket FROM ledger WHERE job_id = ? AND unit = ? ORDER BY id LIMIT 1",
+                "SELECT min(bucket) AS bucket, coalesce(sum(used), 0) AS used FROM ledger"
+                " WHERE job_id = ? AND unit = ?",
                 (job_id, unit.value),
             )
         )
-        where = rows[0]["bucket"] if rows else bucket(at)
+        if rows[0]["used"] + used < 0:
+            raise ValueError(f"job {job_id} counted {rows[0]['used']} {unit.value}; {-used} cannot be taken away")
+        where = rows[0]["bucket"] if rows[0]["bucket"] is not None else bucket(at)
         await _append(tx, [_Entry("correct", job_id, place, unit, where, held=0, used=used)], at)
 
     async def balance(

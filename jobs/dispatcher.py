@@ -6,23 +6,26 @@ ended. After a restart it first goes on from what the last process left behind.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import assert_never
+from typing import Final, assert_never
 
-from backends.base import Backend, HealthState
-from backends.selector import Choice, NoChoice, Question, choose
+from backends.base import Backend
+from backends.selector import BackendFacts, Choice, NoChoice, Question, choose
 from config.catalogue import Catalogue, Offer
 from db.database import Transaction
 from db.jobs import FairClocks, StaleMoveError, Waiting
 from domain.errors import Code, UserError
-from domain.job import MAX_STARTS, TASK_OVER, UNDER_WAY, Failure, Job, JobState, TaskState
+from domain.job import EDGES, MAX_STARTS, TASK_OVER, UNDER_WAY, Failure, Job, JobState, TaskState
 from domain.money import MicroUSD
 from jobs.events import QueueMoved, StateChanged
 from jobs.fairness import charge, fair_order
 from jobs.run import JobRun, Workshop, conclude
 
 log = logging.getLogger(__name__)
+
+MEND_SECONDS: Final = 10.0
+"""Until what an error of ours (a disk that is full, say) left undone is tried again."""
 
 
 class Dispatcher:
@@ -37,6 +40,9 @@ class Dispatcher:
         self._ring = ring
         self._runs: dict[str, JobRun] = {}
         self._followers: set[asyncio.Task[None]] = set()
+        self._resuming: set[asyncio.Task[None]] = set()
+        self._left: dict[str, float] = {}
+        """Jobs that an error left as they were -> when (loop time) to go on with them."""
         self._wake = asyncio.Event()
         workshop.fleet.on_change = self.wake
 
@@ -66,29 +72,39 @@ class Dispatcher:
         and cannot be taken back.
         """
         workshop = self._workshop
-        async with workshop.database.transaction() as tx:
-            job = await workshop.jobs.fetch(tx, job_id)
-            if job is None:
-                raise UserError(Code.JOB_UNKNOWN, job=job_id[:20])
+        while True:
+            async with workshop.database.transaction() as tx:
+                job = await workshop.jobs.fetch(tx, job_id)
+                if job is None:
+                    raise UserError(Code.JOB_UNKNOWN, job=job_id[:20])
+                if job.state is JobState.QUEUED:
+                    await self._end_waiting(tx, job, TaskState.CANCELLED, Failure(Code.CANCELLED))
             if job.state is JobState.QUEUED:
-                await self._end_waiting(tx, job, TaskState.CANCELLED, Failure(Code.CANCELLED))
-        if job.state is JobState.QUEUED:
-            self._announce(job.id, JobState.CANCELLED)
-        elif job.state in UNDER_WAY:
+                self._announce(job.id, JobState.CANCELLED)
+                return job
+            if job.state not in UNDER_WAY:
+                raise UserError(Code.JOB_ALREADY_OVER, job=job_id)
             run = self._runs.get(job_id)
             if run is None or not run.can_cancel():
                 raise UserError(Code.JOB_UNDER_WAY_ELSEWHERE, job=job_id)
-            run.cancel()
-        else:
-            raise UserError(Code.JOB_ALREADY_OVER, job=job_id)
-        return job
+            if run.cancel():
+                return job
+            # It came to its end in the meantime: back in the queue, perhaps.
+            await run.over.wait()
 
     # Taking jobs.
 
     async def _take_jobs(self) -> None:
         while True:
             self._wake.clear()
-            pause = await self._start_all()
+            try:
+                mended = await self._mend()
+                started = await self._start_all()
+                pause = min((seconds for seconds in (mended, started) if seconds is not None), default=None)
+            except Exception:
+                # The boundary of one look at the queue: the database may be well again at the next.
+                log.exception("no job can be started; trying again in %.0f s", MEND_SECONDS)
+                pause = MEND_SECONDS
             try:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
@@ -111,39 +127,40 @@ class Dispatcher:
     async def _start_first(self, ready: Sequence[Waiting], clocks: FairClocks, now: float) -> bool:
         """Start the first job in fair order that a free backend can run; False where there is none."""
         facts = self._workshop.fleet.facts()
-        willing = {
-            key
-            for key, fact in facts.items()
-            if fact.free and fact.health is not HealthState.DOWN and fact.cooling_until <= now
-        }
-
-        def worth_a_look(job: Waiting) -> bool:
-            backends = [offer.backend for key in job.offers if (offer := self._catalogue.offer(key))]
-            return not willing.isdisjoint(backends) or facts.keys().isdisjoint(backends)
-
-        for waiting in fair_order(ready, clocks, worth_a_look):
-            job = await self._workshop.jobs.get(waiting.id)
+        seen: dict[str, Job | None] = {}
+        possible: dict[tuple[str, ...], bool] = {}
+        for waiting in ready:
+            # All jobs with the same offers are in the same boat: one of them is asked about.
+            if waiting.offers not in possible:
+                job = seen[waiting.id] = await self._workshop.jobs.get(waiting.id)
+                choice = self._choose(job, facts, now) if job else None
+                possible[waiting.offers] = not (isinstance(choice, NoChoice) and choice.waiting)
+        for waiting in fair_order(ready, clocks, lambda waiting: possible[waiting.offers]):
+            job = seen[waiting.id] if waiting.id in seen else await self._workshop.jobs.get(waiting.id)
             if job is None or job.state is not JobState.QUEUED:
                 continue
-            offers = [offer for key in job.offers if (offer := self._catalogue.offer(key)) is not None]
-            choice = choose(Question(job.request, offers, facts, now))
+            choice = self._choose(job, facts, now)
             match choice:
                 case Choice():
                     if await self._start(waiting, clocks, choice):
                         return True
                 case NoChoice():
                     if not choice.waiting:
-                        await self._give_up(job)
+                        await self._give_up(job, choice)
                 case _:
                     assert_never(choice)
         return False
+
+    def _choose(self, job: Job, facts: Mapping[str, BackendFacts], now: float) -> Choice | NoChoice:
+        offers = [offer for key in job.offers if (offer := self._catalogue.offer(key)) is not None]
+        return choose(Question(job.request, offers, facts, now))
 
     async def _start(self, waiting: Waiting, clocks: FairClocks, choice: Choice) -> bool:
         workshop, offer = self._workshop, choice.offer
         backend = workshop.fleet.backend(offer.backend)
         if backend is None or not workshop.fleet.try_take(offer.backend):
             return False
-        target = JobState.SUBMITTING if backend.resumes else JobState.RUNNING
+        target = JobState.SUBMITTING if backend.resumes or offer.is_paid else JobState.RUNNING
         after = charge(waiting, clocks)
         try:
             async with workshop.database.transaction() as tx:
@@ -169,11 +186,16 @@ class Dispatcher:
         workshop.events.publish(QueueMoved())
         return True
 
-    async def _give_up(self, job: Job) -> None:
+    async def _give_up(self, job: Job, why: NoChoice) -> None:
         """No offer will ever take the job (any more)."""
         backend = job.offers[0].partition(":")[0] if job.offers else job.request.model
-        async with self._workshop.database.transaction() as tx:
-            await self._end_waiting(tx, job, TaskState.FAILED, Failure(Code.BACKEND_UNREACHABLE, {"backend": backend}))
+        unreachable = Failure(Code.BACKEND_UNREACHABLE, {"backend": backend})
+        failure = next((out.failure for out in why.ruled_out if out.failure is not None), unreachable)
+        try:
+            async with self._workshop.database.transaction() as tx:
+                await self._end_waiting(tx, job, TaskState.FAILED, failure)
+        except StaleMoveError:
+            return  # Cancelled since we looked.
         self._announce(job.id, JobState.FAILED)
 
     async def _end_waiting(self, tx: Transaction, job: Job, state: TaskState, failure: Failure) -> None:
@@ -191,25 +213,23 @@ class Dispatcher:
         self._runs[job.id] = run
         seconds = self._workshop.estimates.seconds(offer) * job.request.count
         self._workshop.fleet.expect(offer.backend, job.id, seconds)
-        self._adopt_task(self._to_end(run, offer.backend))
+        task = asyncio.create_task(self._to_end(run, offer.backend))
+        self._followers.add(task)
+        task.add_done_callback(self._followers.discard)
 
     async def _to_end(self, run: JobRun, backend: str) -> None:
         try:
             await run.to_end()
         except Exception:
-            # Its state is as the database says; the next start of the bot goes on from there.
-            log.exception("job %s was left as it is", run.job_id)
+            # Its state is as the database says: we go on from there as the next start of the bot would.
+            log.exception("job %s was left as it is, for %.0f s", run.job_id, MEND_SECONDS)
+            self._left[run.job_id] = asyncio.get_running_loop().time() + MEND_SECONDS
         finally:
             del self._runs[run.job_id]
             self._workshop.fleet.forget(backend, run.job_id)
             await self._workshop.fleet.give_back(backend)
             self._ring()
             self._workshop.events.publish(QueueMoved())
-
-    def _adopt_task(self, following: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(following)
-        self._followers.add(task)
-        task.add_done_callback(self._followers.discard)
 
     def _announce(self, job_id: str, state: JobState) -> None:
         self._workshop.events.publish(StateChanged(job_id, state))
@@ -219,6 +239,11 @@ class Dispatcher:
     # Stopping and going on.
 
     async def _hand_back(self) -> None:
+        # Those that have no slot yet have not begun: the next process goes on with them.
+        for task in self._resuming:
+            task.cancel()
+        if self._resuming:
+            await asyncio.wait(set(self._resuming))
         if self._followers:
             log.info("giving %d running jobs %.0f s", len(self._followers), self._grace_seconds)
             await asyncio.wait(set(self._followers), timeout=self._grace_seconds)
@@ -230,50 +255,69 @@ class Dispatcher:
     async def _go_on(self) -> None:
         """Take over what the last process left under way."""
         for job in await self._workshop.jobs.left_behind():
-            offer = self._catalogue.offer(job.offer) if job.offer else None
-            backend = self._workshop.fleet.backend(offer.backend) if offer else None
-            resumes = backend is not None and backend.resumes
-            async with self._workshop.database.transaction() as tx:
-                await self._workshop.jobs.adopt(tx, job.id)
-                await self._resolve_open_tasks(tx, job, offer, backend)
-                current = await self._workshop.jobs.fetch(tx, job.id)
-                assert current is not None
-                still_open = [task for task in current.tasks if task.state not in TASK_OVER]
-                if not still_open:
-                    await conclude(self._workshop, tx, current, offer)
-                elif not resumes:
-                    await self._workshop.jobs.requeue(tx, job.id, current.state, not_before=0, worker_died=False)
-            if still_open and resumes:
-                assert offer is not None
-                assert backend is not None
-                self._adopt_task(self._resume(current, offer, backend))
+            await self._go_on_with(job)
         self._ring()
+
+    async def _mend(self) -> float | None:
+        """Go on with what an error left as it was; returns the seconds until the next such job is due."""
+        now = asyncio.get_running_loop().time()
+        for job_id in [job_id for job_id, due in self._left.items() if due <= now]:
+            job = await self._workshop.jobs.get(job_id)
+            if job is not None and job.state in UNDER_WAY:
+                await self._go_on_with(job)
+            del self._left[job_id]
+        return min((due - now for due in self._left.values()), default=None)
+
+    async def _go_on_with(self, job: Job) -> None:
+        offer = self._catalogue.offer(job.offer) if job.offer else None
+        backend = self._workshop.fleet.backend(offer.backend) if offer else None
+        resumes = backend is not None and backend.resumes
+        jobs = self._workshop.jobs
+        async with self._workshop.database.transaction() as tx:
+            await jobs.adopt(tx, job.id)
+            await self._resolve_open_tasks(tx, job, offer, backend)
+            current = await jobs.fetch(tx, job.id)
+            assert current is not None
+            still_open = [task for task in current.tasks if task.state not in TASK_OVER]
+            state = current.state
+            if not still_open:
+                state = await conclude(self._workshop, tx, current, offer)
+            elif not resumes:
+                await jobs.requeue(tx, job.id, state, not_before=0, worker_died=False)
+                state = JobState.QUEUED
+        if state is not current.state:
+            self._announce(job.id, state)
+        elif offer is not None and backend is not None:
+            task = asyncio.create_task(self._resume(current, offer, backend))
+            self._resuming.add(task)
+            task.add_done_callback(self._resuming.discard)
 
     async def _resolve_open_tasks(
         self, tx: Transaction, job: Job, offer: Offer | None, backend: Backend | None
     ) -> None:
         """Decide what became of pictures that were under way when the process ended."""
         jobs = self._workshop.jobs
-        by_state: dict[TaskState, list[int]] = {}
+        by_state: dict[TaskState, list[int]] = {state: [] for state in TaskState}
         for task in job.tasks:
-            if task.state not in TASK_OVER:
-                by_state.setdefault(task.state, []).append(task.index)
-        submitting = by_state.get(TaskState.SUBMITTING, [])
+            by_state[task.state].append(task.index)
+        pending, submitting, accepted = (
+            by_state[state] for state in (TaskState.PENDING, TaskState.SUBMITTING, TaskState.ACCEPTED)
+        )
+        unknown = Failure(Code.OUTCOME_UNKNOWN)
+        cost = MicroUSD(offer.price_of(job.request) if offer else 0)
         if backend is not None and backend.resumes:
             if backend.repeatable_submit:
                 await jobs.pending_task(tx, job.id, submitting)
             else:
-                cost = offer.price_of(job.request) if offer else None
-                await jobs.end_tasks(tx, job.id, submitting, TaskState.UNKNOWN, Failure(Code.OUTCOME_UNKNOWN), cost)
+                await jobs.end_tasks(tx, job.id, submitting, TaskState.UNKNOWN, unknown, cost)
             return
-        indexes = [index for group in by_state.values() for index in group]
-        if (backend is None and job.state is not JobState.RUNNING) or TaskState.ACCEPTED in by_state:
-            # A paid call whose backend is not configured any more: nobody is left to ask.
-            cost = MicroUSD(offer.price_of(job.request) if offer else 0)
-            await jobs.end_tasks(tx, job.id, indexes, TaskState.UNKNOWN, Failure(Code.OUTCOME_UNKNOWN), cost)
-        elif job.starts >= MAX_STARTS:
-            failure = Failure(Code.TOO_MANY_STARTS, {"starts": MAX_STARTS})
-            await jobs.end_tasks(tx, job.id, indexes, TaskState.FAILED, failure)
+        # Nobody is left to ask. What may have been paid for is not sent again, what was not sent may be.
+        if offer is None or offer.is_paid or JobState.QUEUED not in EDGES[job.state]:
+            await jobs.end_tasks(tx, job.id, submitting + accepted, TaskState.UNKNOWN, unknown, cost)
+            submitting, accepted = [], []
+        if job.starts >= MAX_STARTS or JobState.QUEUED not in EDGES[job.state]:
+            failure = Failure(Code.TOO_MANY_STARTS, {"starts": job.starts})
+            await jobs.end_tasks(tx, job.id, pending + submitting + accepted, TaskState.FAILED, failure)
 
     async def _resume(self, job: Job, offer: Offer, backend: Backend) -> None:
         await self._workshop.fleet.take(offer.backend)

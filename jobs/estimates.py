@@ -10,6 +10,7 @@ from domain.quota import Amounts
 from domain.request import ImageRequest
 
 _NEWEST_WEIGHT = 0.2
+_LONGEST_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,9 @@ class Estimates:
         self._seconds.update(await jobs.usual_seconds())
 
     def learn(self, offer_key: str, seconds: float) -> None:
-        """Take in what one picture took."""
+        """Take in what one picture took; what cannot be true is not believed."""
+        if not 0 < seconds < _LONGEST_SECONDS:
+            return
         known = self._seconds.get(offer_key)
         self._seconds[offer_key] = seconds if known is None else known + (seconds - known) * _NEWEST_WEIGHT
 

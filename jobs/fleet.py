@@ -127,7 +127,12 @@ class Fleet:
     async def _watch(self, key: str) -> None:
         member = self._members[key]
         while True:
-            health = await member.backend.health()
+            try:
+                health = await member.backend.health()
+            except Exception:
+                # The boundary of one backend: whatever broke in it, the others are looked at.
+                log.exception("the health of backend %s cannot be told", key)
+                health = Health(HealthState.DOWN, slots=0)
             if health != member.health:
                 if health.state is not member.health.state or health.problem != member.health.problem:
                     log.info("backend %s is %s %s", key, health.state.value, _why(health))

@@ -13,7 +13,7 @@ from datetime import datetime
 from config.catalogue import Catalogue, Offer
 from config.settings import Settings
 from db.database import Database, Transaction
-from db.jobs import DuplicateInteractionError, JobStore, NewJob, NewTask
+from db.jobs import JobStore, NewJob, NewTask
 from db.ledger import LedgerStore
 from domain.errors import Code, EaselError, OperatorError, UserError
 from domain.job import Answer, Job
@@ -96,8 +96,33 @@ class Intake:
         quote = self._estimates.quote(request, self._able(request))
         now = self._clock()
         job_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
+        try:
+            job = await self._take_in(job_id, request, asker, quote, now, interaction_id, answer, parent_id)
+            standing = await self._queue.standing(job_id)
+        finally:
+            # Also where nobody waits for the answer any more: the job may be committed. The dispatcher is woken
+            # last, so that the place told is the one at the door.
+            self._wake()
+        self._events.publish(QueueMoved())
+        if standing is None:
+            return Admission(job, 1, 0.0)
+        return Admission(job, standing.position, standing.wait_seconds)
+
+    async def _take_in(
+        self,
+        job_id: str,
+        request: ImageRequest,
+        asker: Asker,
+        quote: Quote,
+        now: datetime,
+        interaction_id: int | None,
+        answer: Answer | None,
+        parent_id: str | None,
+    ) -> Job:
         place = asker.place
         async with self._database.transaction() as tx:
+            if interaction_id is not None and await self._jobs.knows(tx, interaction_id):
+                raise UserError(Code.DUPLICATE)
             await self._check_room(tx, place.user_id)
             quote = await self._affordable(tx, asker, request, quote)
             start_tag, finish_tag = member_tags(
@@ -105,36 +130,27 @@ class Intake:
                 await self._jobs.guild_clock(tx, place.guild_id),
                 quote.seconds,
             )
-            try:
-                await self._jobs.insert(
-                    tx,
-                    NewJob(
-                        id=job_id,
-                        interaction_id=interaction_id,
-                        request=request,
-                        place=place,
-                        tasks=[NewTask(seed, str(uuid.uuid4())) for seed in request.seeds()],
-                        offers=[offer.key for offer in quote.offers],
-                        created_at=int(now.timestamp() * 1000),
-                        estimated_seconds=quote.seconds,
-                        start_tag=start_tag,
-                        finish_tag=finish_tag,
-                        parent_id=parent_id,
-                        answer=answer,
-                    ),
-                )
-            except DuplicateInteractionError as error:
-                raise UserError(Code.DUPLICATE) from error
+            await self._jobs.insert(
+                tx,
+                NewJob(
+                    id=job_id,
+                    interaction_id=interaction_id,
+                    request=request,
+                    place=place,
+                    tasks=[NewTask(seed, str(uuid.uuid4())) for seed in request.seeds()],
+                    offers=[offer.key for offer in quote.offers],
+                    created_at=int(now.timestamp() * 1000),
+                    estimated_seconds=quote.seconds,
+                    start_tag=start_tag,
+                    finish_tag=finish_tag,
+                    parent_id=parent_id,
+                    answer=answer,
+                ),
+            )
             await self._ledger.reserve(tx, job_id, place, quote.amounts, now)
             job = await self._jobs.fetch(tx, job_id)
         assert job is not None
-        standing = await self._queue.standing(job_id)
-        # The dispatcher is woken last, so that the place told is the one at the door.
-        self._wake()
-        self._events.publish(QueueMoved())
-        if standing is None:
-            return Admission(job, 1, 0.0)
-        return Admission(job, standing.position, standing.wait_seconds)
+        return job
 
     def _able(self, request: ImageRequest) -> list[Offer]:
         model = self._catalogue.model(request.model)
@@ -185,6 +201,10 @@ def _checked(request: ImageRequest) -> ImageRequest:
     if not 0 <= seed <= MAX_SEED:
         raise UserError(Code.OPTION_OUT_OF_RANGE, option="seed", value=seed, minimum=0, maximum=MAX_SEED)
     negative = (request.negative_prompt or "").strip() or None
+    if negative is not None and len(negative) > MAX_PROMPT_CHARACTERS:
+        raise UserError(
+            Code.PROMPT_TOO_LONG, option="negative_prompt", limit=MAX_PROMPT_CHARACTERS, length=len(negative)
+        )
     return request.model_copy(update={"prompt": prompt, "negative_prompt": negative, "seed": seed})
 
 

@@ -5,17 +5,21 @@ All Pillow work runs in threads, never on the event loop. Files get their names 
 """
 
 import asyncio
+import errno
 import hashlib
 import io
 import os
 import shutil
+import struct
 import time
 import warnings
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from domain.errors import Code, OperatorError, UserError
 from domain.job import StoredPicture
@@ -30,7 +34,26 @@ FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """What people may send. Animated files give their first frame."""
 KEEP_FREE_BYTES: Final = 256 * 1024 * 1024
 """Space that is left on the disk for everything else."""
+UNPACKED_AT_A_TIME: Final = 2
+"""Pictures that are unpacked at the same time: each may take half a gigabyte for a moment."""
 _FIT_QUALITIES: Final = (95, 90, 80, 65, 50)
+_DAMAGE: Final = (
+    UnidentifiedImageError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    OverflowError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    NotImplementedError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's decoders raise for files that are damaged or made to harm."""
 
 
 class NotAPictureError(Exception):
@@ -45,6 +68,7 @@ class Pictures:
         self._limit_bytes = limit_bytes
         self._keep_seconds = keep_seconds
         self._workspaces = folder / "partial"
+        self._unpacking = asyncio.Semaphore(UNPACKED_AT_A_TIME)
         folder.mkdir(parents=True, exist_ok=True)
         # What an earlier process was writing when it ended.
         shutil.rmtree(self._workspaces, ignore_errors=True)
@@ -64,16 +88,19 @@ class Pictures:
     async def accept(self, data: bytes, filename: str) -> InputPicture:
         """Check a picture that a person sent, turn it upright, drop all metadata, and keep it as a PNG.
 
-        Raises UserError: PICTURE_TOO_LARGE, PICTURE_TOO_MANY_PIXELS or PICTURE_UNREADABLE.
+        Raises UserError: PICTURE_TOO_LARGE, PICTURE_TOO_MANY_PIXELS or PICTURE_UNREADABLE; OperatorError
+        (DISK_FULL).
         """
-        return await asyncio.to_thread(self._accept, data, filename)
+        async with self._unpacking:
+            return await asyncio.to_thread(self._accept, data, filename)
 
     async def keep(self, job_id: str, index: int, made: Path, wanted: PictureFormat) -> StoredPicture:
         """Check a backend's output, strip what it carries besides pixels, and keep it in the wanted format.
 
-        Raises NotAPictureError.
+        Raises NotAPictureError, OperatorError (DISK_FULL).
         """
-        return await asyncio.to_thread(self._keep, job_id, index, made, wanted)
+        async with self._unpacking:
+            return await asyncio.to_thread(self._keep, job_id, index, made, wanted)
 
     async def read(self, name: str) -> bytes:
         """The file's bytes. Raises UserError (PICTURE_GONE) where it has been removed."""
@@ -87,11 +114,15 @@ class Pictures:
         return await self.accept(await self.read(name), name)
 
     async def fit(self, name: str, limit_bytes: int) -> tuple[bytes, str]:
-        """The file and a file name for it, re-encoded and at last made smaller where it is above the limit."""
+        """The file and a file name for it, re-encoded and at last made smaller where it is above the limit.
+
+        Raises UserError: PICTURE_GONE, PICTURE_TOO_LARGE where not even one pixel would fit.
+        """
         data = await self.read(name)
         if len(data) <= limit_bytes:
             return data, name
-        return await asyncio.to_thread(_shrink, data, name, limit_bytes)
+        async with self._unpacking:
+            return await asyncio.to_thread(_shrink, data, name, limit_bytes)
 
     async def workspace(self, job_id: str) -> Path:
         """A new folder for the files of one call."""
@@ -109,7 +140,8 @@ class Pictures:
         if len(data) > MAX_INPUT_BYTES:
             raise UserError(Code.PICTURE_TOO_LARGE, size=len(data), limit=MAX_INPUT_BYTES)
         try:
-            image = _upright(_open(io.BytesIO(data), FORMATS))
+            with _damage_told():
+                image = _upright(_open(io.BytesIO(data), FORMATS))
         except _TooManyPixelsError as error:
             raise UserError(
                 Code.PICTURE_TOO_MANY_PIXELS, width=error.width, height=error.height, limit=MAX_PIXELS
@@ -120,31 +152,41 @@ class Pictures:
             raise UserError(Code.PICTURE_UNREADABLE, filename=filename[:100])
         encoded = _encode(image, PictureFormat.PNG)
         name = f"input-{hashlib.sha256(encoded).hexdigest()[:32]}.png"
-        if self.path(name).exists():
-            # Used again: it starts a new term.
-            os.utime(self.path(name))
-        else:
-            self._write(name, encoded)
+        # Written again where it is there already: it starts a new term, and the sweep cannot take it in between.
+        self._write(name, encoded)
         return InputPicture(name=name, width=image.width, height=image.height)
 
     def _keep(self, job_id: str, index: int, made: Path, wanted: PictureFormat) -> StoredPicture:
-        with made.open("rb") as file:
+        with made.open("rb") as file, _damage_told():
             image = _open(file, ("PNG", "JPEG", "WEBP"))
-            original = image.format
             # A second JPEG compression with the same tables changes next to nothing.
-            keeps_tables = original == "JPEG" and wanted is PictureFormat.JPEG
-            encoded = _encode(image if keeps_tables else _upright(image), wanted, keeps_tables=keeps_tables)
+            keeps_tables = (
+                image.format == "JPEG"
+                and image.mode == "RGB"
+                and wanted is PictureFormat.JPEG
+                and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+            )
+            if not keeps_tables:
+                image = _upright(image)
+            encoded = _encode(image, wanted, keeps_tables=keeps_tables)
         name = f"{job_id}-{index}.{wanted.extension}"
         self._write(name, encoded)
         return StoredPicture(name, image.width, image.height, len(encoded))
 
     def _write(self, name: str, data: bytes) -> None:
-        partial = self._workspaces / name
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path(name))
+        # A name of its own: the same picture may be on its way twice.
+        partial = self._workspaces / f"{os.urandom(8).hex()}-{name}"
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.path(name))
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise OperatorError(Code.DISK_FULL) from error
+            raise
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -190,20 +232,16 @@ def _open(file: IO[bytes], formats: tuple[str, ...]) -> Image.Image:
             image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _TooManyPixelsError(0, 0) from error
-    except (
-        UnidentifiedImageError,
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        OverflowError,
-        IndexError,
-        KeyError,
-        TypeError,
-    ) as error:
-        # Pillow's decoders raise all of these for damaged files.
-        raise NotAPictureError(str(error)) from error
     return image
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    # Around all that Pillow does with a stranger's bytes: EXIF is read, and modes are converted, after loading.
+    try:
+        yield
+    except _DAMAGE as error:
+        raise NotAPictureError(str(error)) from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -245,4 +283,6 @@ def _shrink(data: bytes, name: str, limit_bytes: int) -> tuple[bytes, str]:
             encoded = _encode(image, PictureFormat.JPEG, quality=quality)
             if len(encoded) <= limit_bytes:
                 return encoded, f"{stem}.jpg"
+        if image.size == (1, 1):
+            raise UserError(Code.PICTURE_TOO_LARGE, size=len(encoded), limit=limit_bytes)
         image = image.resize((max(1, image.width * 3 // 4), max(1, image.height * 3 // 4)))

@@ -7,6 +7,7 @@ that the next one can go on from. How each ending of a call is treated stands in
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -37,14 +38,16 @@ from config.catalogue import Offer
 from db.database import Database, Transaction
 from db.jobs import JobStore
 from db.ledger import LedgerStore
-from domain.errors import Code, EaselError
+from domain.errors import Code, EaselError, OperatorError
 from domain.job import (
+    EDGES,
     MAX_STARTS,
     MAX_WORKER_DEATHS,
     TASK_OVER,
     Failure,
     Job,
     JobState,
+    Task,
     TaskState,
 )
 from domain.money import MicroUSD
@@ -94,6 +97,10 @@ class JobRun:
         self._offer = offer
         self._backend = backend
         self._price = offer.price_of(job.request)
+        self._submits = backend.resumes or offer.is_paid
+        self._concluding = False
+        self.over = asyncio.Event()
+        """Set once the job is as far as this run brings it."""
         self._tasks = {task.index: task.state for task in job.tasks}
         self._leaving = _Leaving.NO
         self._unavailable: BackendUnavailable | None = None
@@ -104,9 +111,12 @@ class JobRun:
         """A paid call that is on its way cannot be taken back; anything else can be dropped."""
         return self.state is not JobState.SUBMITTING
 
-    def cancel(self) -> None:
-        """The person does not want it any more."""
+    def cancel(self) -> bool:
+        """The person does not want it any more; False where the run is at its end already: see what became of it."""
+        if self._concluding or self._leaving is _Leaving.HANDED_BACK:
+            return False
         self._leave(_Leaving.CANCELLED)
+        return True
 
     def hand_back(self) -> None:
         """This process stops."""
@@ -124,10 +134,13 @@ class JobRun:
         self._runner = asyncio.create_task(self._calls(), name=f"calls of job {self.job_id}")
         if self._leaving is not _Leaving.NO:
             self._runner.cancel()
-        await asyncio.wait([self._runner])
-        if not self._runner.cancelled():
-            self._runner.result()
-        await self._conclude()
+        try:
+            await asyncio.wait([self._runner])
+            if not self._runner.cancelled():
+                self._runner.result()
+            await self._conclude()
+        finally:
+            self.over.set()
 
     # The calls.
 
@@ -154,10 +167,7 @@ class JobRun:
                 for indexes, remote_id in self._groups()
             ]
             if self._backend.resumes:
-                async with asyncio.TaskGroup() as group:
-                    # The first uses the job's own slot, the others wait for theirs.
-                    for number, (call, remote_id) in enumerate(calls):
-                        group.create_task(self._in_slot(call, remote_id, owns_slot=number == 0))
+                await self._in_lanes(deque(calls))
             else:
                 for call, remote_id in calls:
                     await self._call(call, remote_id)
@@ -180,12 +190,27 @@ class JobRun:
             (tuple(pending[start : start + size]), None) for start in range(0, len(pending), size)
         ]
 
-    async def _in_slot(self, call: Call, remote_id: str | None, *, owns_slot: bool) -> None:
-        if owns_slot:
-            await self._call(call, remote_id)
-        else:
+    async def _in_lanes(self, calls: deque[tuple[Call, str | None]]) -> None:
+        """As many calls at a time as there are slots: one after the other in the job's own, the more the better."""
+        waiting: set[asyncio.Task[None]] = set()
+
+        async def lane() -> None:
+            while calls and self._unavailable is None:
+                await self._call(*calls.popleft())
+            # Nothing is left for those that still wait for a slot.
+            for task in waiting:
+                task.cancel()
+
+        async def further() -> None:
+            current = asyncio.current_task()
+            assert current is not None
             async with self._workshop.fleet.slot(self._offer.backend):
-                await self._call(call, remote_id)
+                waiting.discard(current)
+                await lane()
+
+        async with asyncio.TaskGroup() as group:
+            waiting |= {group.create_task(further()) for _ in range(len(calls) - 1)}
+            await lane()
 
     async def _call(self, call: Call, remote_id: str | None) -> None:
         """One call with its retries: where siblings were accepted already, this one is tried again right here."""
@@ -203,7 +228,7 @@ class JobRun:
 
     async def _attempt(self, call: Call, remote_id: str | None) -> BackendUnavailable | None:
         indexes = _indexes(call)
-        if self._backend.resumes and remote_id is None:
+        if self._submits and remote_id is None:
             async with self._workshop.database.transaction() as tx:
                 await self._workshop.jobs.submitting_task(tx, self.job_id, indexes)
                 self._note(indexes, TaskState.SUBMITTING)
@@ -213,10 +238,16 @@ class JobRun:
                 async for event in stream:
                     await self._handle(event)
         except BackendUnavailable as unavailable:
-            await self._back_to_pending(indexes)
-            return unavailable
+            if not any(self._tasks[index] is TaskState.ACCEPTED for index in indexes):
+                await self._back_to_pending(indexes)
+                return unavailable
+            # Accepted before, so that nobody can tell what became of it.
+            await self._lost(indexes, unavailable.error)
         except WorkerDied as died:
-            self._worker_died = died
+            if self._offer.is_paid:
+                await self._lost(indexes, died.error)
+            else:
+                self._worker_died = died
         except RequestRefused as ended:
             await self._end_tasks(indexes, TaskState.FAILED, ended.error)
         except BackendFailed as ended:
@@ -224,25 +255,14 @@ class JobRun:
         except OutcomeUnknown as ended:
             await self._end_tasks(indexes, TaskState.UNKNOWN, ended.error, cost=self._price)
         except TimeoutError:
-            late = EaselError(Code.DEADLINE_PASSED, seconds=round(self._offer.deadline_seconds))
-            if self._offer.is_paid:
-                await self._end_tasks(indexes, TaskState.UNKNOWN, late, cost=self._price)
-            else:
-                await self._end_tasks(indexes, TaskState.FAILED, late)
+            await self._lost(indexes, EaselError(Code.DEADLINE_PASSED, seconds=round(self._offer.deadline_seconds)))
         except CallEnded as ended:
             raise AssertionError(f"an ending without a rule: {ended!r}") from ended
         except Exception:
             # The boundary of one job: whatever broke in it, the other jobs go on.
             incident = secrets.token_hex(4)
             log.exception("job %s broke (incident %s)", self.job_id, incident)
-            broken = EaselError(Code.UNEXPECTED, incident=incident)
-            paid = self._offer.is_paid
-            await self._end_tasks(
-                indexes,
-                TaskState.UNKNOWN if paid else TaskState.FAILED,
-                broken,
-                cost=self._price if paid else None,
-            )
+            await self._lost(indexes, EaselError(Code.UNEXPECTED, incident=incident))
         else:
             nothing = EaselError(Code.BACKEND_ANSWER_INVALID, backend=self._offer.backend)
             await self._end_tasks(indexes, TaskState.FAILED, nothing)
@@ -287,6 +307,10 @@ class JobRun:
             log.warning("job %s: %s sent something that is no picture", self.job_id, self._offer.backend)
             invalid = EaselError(Code.BACKEND_ANSWER_INVALID, backend=self._offer.backend)
             await self._end_tasks((made.index,), TaskState.FAILED, invalid, cost=cost)
+            return
+        except OperatorError as full:
+            log.warning("job %s: its picture cannot be kept: %s", self.job_id, full)
+            await self._end_tasks((made.index,), TaskState.FAILED, full, cost=cost)
             return
         if made.seconds is not None:
             workshop.estimates.learn(self._offer.key, made.seconds)
@@ -334,6 +358,13 @@ class JobRun:
             self._note(still, state)
             await self._submitted(tx)
 
+    async def _lost(self, indexes: Sequence[int], error: EaselError) -> None:
+        """The call came to no end that tells what it cost: never sent again where that would be paid twice."""
+        if self._offer.is_paid:
+            await self._end_tasks(indexes, TaskState.UNKNOWN, error, cost=self._price)
+        else:
+            await self._end_tasks(indexes, TaskState.FAILED, error)
+
     async def _back_to_pending(self, indexes: Sequence[int]) -> None:
         still = [index for index in indexes if self._tasks[index] not in TASK_OVER]
         async with self._workshop.database.transaction() as tx:
@@ -343,54 +374,56 @@ class JobRun:
     # The conclusion.
 
     async def _conclude(self) -> None:
-        """Settle and move the job on, in one transaction."""
-        if self._leaving is _Leaving.HANDED_BACK and self._backend.resumes:
-            return  # The next process goes on from the stored remote ids.
-        open_tasks = [index for index, state in self._tasks.items() if state not in TASK_OVER]
-        if self._leaving is _Leaving.CANCELLED:
-            await self._cancel_tasks(open_tasks)
-            open_tasks = []
-        if open_tasks:
-            again = self._again()
-            if again is not None:
-                await self._requeue(*again)
-                return
-            ended = self._worker_died or self._unavailable
-            error = ended.error if ended else EaselError(Code.TOO_MANY_STARTS, starts=MAX_STARTS)
-            await self._end_tasks(open_tasks, TaskState.FAILED, error)
-        workshop = self._workshop
+        """Settle and move the job on, in one transaction. What the database says counts: a cancelled step is half."""
+        workshop, jobs = self._workshop, self._workshop.jobs
         async with workshop.database.transaction() as tx:
-            job = await workshop.jobs.fetch(tx, self.job_id)
+            # From here on it is too late to cancel.
+            self._concluding = True
+            job = await jobs.fetch(tx, self.job_id)
             assert job is not None
-            self.state = await conclude(workshop, tx, job, self._offer)
-        self._publish(StateChanged(self.job_id, self.state))
+            state = job.state
+            open_tasks = [task for task in job.tasks if task.state not in TASK_OVER]
+            if open_tasks and self._leaving is _Leaving.HANDED_BACK and self._submits:
+                return  # The next process goes on from the stored remote ids.
+            again = self._again(state)
+            if open_tasks and again is not None:
+                not_before, worker_died = again
+                await jobs.requeue(tx, job.id, state, not_before=not_before, worker_died=worker_died)
+                state = JobState.QUEUED
+            else:
+                await self._end_open(tx, open_tasks)
+                job = await jobs.fetch(tx, self.job_id)
+                assert job is not None
+                state = await conclude(workshop, tx, job, self._offer)
+        self._changed(state)
 
-    async def _cancel_tasks(self, indexes: Sequence[int]) -> None:
-        # Money that a vendor has taken is gone; a picture that nobody gets is not counted.
-        charged = [index for index in indexes if self._tasks[index] is TaskState.ACCEPTED and self._offer.is_paid]
-        free = [index for index in indexes if index not in charged]
-        cancelled = EaselError(Code.CANCELLED)
-        await self._end_tasks(charged, TaskState.CANCELLED, cancelled, cost=self._price)
-        await self._end_tasks(free, TaskState.CANCELLED, cancelled)
+    async def _end_open(self, tx: Transaction, tasks: Sequence[Task]) -> None:
+        """End the pictures that will not come."""
+        jobs = self._workshop.jobs
+        if self._leaving is _Leaving.CANCELLED:
+            # Money that a vendor has taken is gone; a picture that nobody gets is not counted.
+            cancelled = Failure(Code.CANCELLED)
+            for task in tasks:
+                cost = self._price if task.state is TaskState.ACCEPTED and self._offer.is_paid else None
+                await jobs.end_tasks(tx, self.job_id, (task.index,), TaskState.CANCELLED, cancelled, cost)
+            return
+        ended = self._worker_died or self._unavailable
+        error = ended.error if ended else EaselError(Code.TOO_MANY_STARTS, starts=MAX_STARTS)
+        failure = Failure(error.code, error.parameters)
+        await jobs.end_tasks(tx, self.job_id, [task.index for task in tasks], TaskState.FAILED, failure)
 
-    def _again(self) -> tuple[int, bool] | None:
+    def _again(self, state: JobState) -> tuple[int, bool] | None:
         """When (milliseconds) the job may start again and whether a worker died; None where it may not."""
         now = self._workshop.milliseconds()
+        if self._leaving is _Leaving.CANCELLED or self._job.starts >= MAX_STARTS or JobState.QUEUED not in EDGES[state]:
+            return None
         if self._leaving is _Leaving.HANDED_BACK:
-            return (now, False) if self._job.starts < MAX_STARTS else None
+            return now, False
         if self._worker_died is not None:
-            deaths = self._job.worker_deaths + 1
-            return (now, True) if deaths < MAX_WORKER_DEATHS and self._job.starts < MAX_STARTS else None
-        if self._unavailable is not None and self._job.starts < MAX_STARTS:
+            return (now, True) if self._job.worker_deaths + 1 < MAX_WORKER_DEATHS else None
+        if self._unavailable is not None:
             return now + round(self._unavailable.retry_after * 1000), False
         return None
-
-    async def _requeue(self, not_before: int, worker_died: bool) -> None:
-        async with self._workshop.database.transaction() as tx:
-            await self._workshop.jobs.requeue(
-                tx, self.job_id, self.state, not_before=not_before, worker_died=worker_died
-            )
-        self._changed(JobState.QUEUED)
 
     # Small things.
 
