@@ -85,9 +85,15 @@ def _deepest(problem: Any) -> Any:
 
 
 def _with_string_ids(body: Any) -> Any:
-    """discord.py sends numbers for the ids of attachments, where the description wants strings."""
+    """discord.py sends numbers for the ids of attachments and of mentions, where the description wants strings."""
     if isinstance(body, dict):
         changed = {key: _with_string_ids(value) for key, value in body.items()}
+        mentions = changed.get("allowed_mentions")
+        if isinstance(mentions, dict):
+            changed["allowed_mentions"] = {
+                key: [str(id) if isinstance(id, int) else id for id in value] if isinstance(value, list) else value
+                for key, value in mentions.items()
+            }
         attachments = changed.get("attachments")
         if isinstance(attachments, list):
             changed["attachments"] = [

@@ -90,6 +90,9 @@ def render_components(components: list[Json], attachments: list[Attachment], ids
             component["id"] = number
         for key in [key for key, value in component.items() if value is None]:
             del component[key]
+        # An emoji of Unicode comes back without an id.
+        if component.get("emoji"):
+            component["emoji"] = {key: value for key, value in component["emoji"].items() if value is not None}
         fill = _FILL.get(ComponentType(component["type"]))
         if fill is not None:
             fill(component, resolve, ids)
