@@ -4,15 +4,26 @@ A new backend joins by adding a harness here.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import uvicorn
+from PIL import Image
+
 from backends.base import Backend, BackendFailed, BackendUnavailable, Call, Health, HealthState, RequestRefused
+from backends.worker.client import WorkerBackend
+from backends.worker.engine.interface import Painted, Watch
+from backends.worker.protocol import JobBody
+from backends.worker.service import create_app
+from backends.worker.variants import local_imagine_model
 from config.catalogue import Offer
-from domain.errors import Code, OperatorError
+from domain.errors import Code, EaselError, OperatorError, UserError
 from tests.backends.calls import make_call, offer
 from tests.backends.conftest import runware, wavespeed
 from tests.doubles import Accept, FakeClock, Paint, ScriptedBackend
@@ -37,12 +48,16 @@ class Harness:
     """The work is accepted and then fails."""
     never_end: Callable[[], Any]
     """The work is accepted and goes on for ever."""
-    working: Callable[[], int]
-    """Calls that hold something open at our end; 0 where nothing does."""
+    settled: Callable[[], Awaitable[None]]
+    """Waits until nothing is being worked on any more that a closed call started."""
 
     def call(self, folder: Path, **request: Any) -> Call:
         """A call that this backend can do, for one picture."""
         return make_call(self.offer, folder, **request)
+
+
+async def _nothing_to_settle() -> None:
+    """A vendor's work goes on without us."""
 
 
 @asynccontextmanager
@@ -57,7 +72,7 @@ async def wavespeed_harness() -> AsyncIterator[Harness]:
             vanish=server.stop,
             fail_afterwards=lambda: server.set_plan(statuses=("failed",), error="no"),
             never_end=lambda: server.set_plan(statuses=("processing",)),
-            working=lambda: 0,
+            settled=_nothing_to_settle,
         )
 
 
@@ -73,7 +88,7 @@ async def runware_harness() -> AsyncIterator[Harness]:
             vanish=server.stop,
             fail_afterwards=lambda: server.set_plan(failures=(0,)),
             never_end=lambda: server.set_plan(polls=10**9),
-            working=lambda: 0,
+            settled=_nothing_to_settle,
         )
 
 
@@ -86,6 +101,9 @@ async def scripted_harness() -> AsyncIterator[Harness]:
         double.scripts.append([BackendUnavailable(failure)])
         double.health_now = Health(HealthState.DOWN, 1)
 
+    async def settled() -> None:
+        assert double.running == 0
+
     yield Harness(
         backend=double,
         offer=offer("wavespeed:hidream-i1-dev"),
@@ -94,12 +112,82 @@ async def scripted_harness() -> AsyncIterator[Harness]:
         vanish=vanish,
         fail_afterwards=lambda: double.scripts.append([Accept(), BackendFailed(failure)]),
         never_end=lambda: double.scripts.append([Accept(), asyncio.Event()]),
-        working=lambda: double.running,
+        settled=settled,
     )
+
+
+class _StubEngine:
+    """Stands for the GPU behind the real service; ``script`` is what the next job comes to."""
+
+    device = "stub"
+    models = (local_imagine_model("tiny"),)
+    loaded = frozenset({"tiny"})
+    problems: Mapping[str, EaselError] = {}
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.script: EaselError | str = "paint"
+        self.ended = threading.Event()
+
+    def load(self) -> None:
+        """There is nothing to load."""
+
+    def make(self, body: JobBody, source: Image.Image | None, watch: Watch) -> Painted:
+        self.made += 1
+        script, self.script = self.script, "paint"
+        try:
+            if isinstance(script, EaselError):
+                raise script
+            for step in count(1) if script == "for ever" else range(1, 3):
+                watch.step(step, step + 1)
+                self.ended.wait(0.001)
+            return Painted(Image.new("RGB", (128, 128), (body.seed % 256, 0, 0)), 0.1)
+        finally:
+            self.ended.set()
+
+
+@asynccontextmanager
+async def worker_harness() -> AsyncIterator[Harness]:
+    engine = _StubEngine()
+    app = create_app(lambda: engine, engine.models)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        backend = WorkerBackend.at_url("http://{}:{}".format(*listener.getsockname()), None)
+
+        async def vanish() -> None:
+            server.should_exit = True
+            await serving
+
+        async def settled() -> None:
+            assert await asyncio.to_thread(engine.ended.wait, 5)
+
+        def script(what: EaselError | str) -> None:
+            engine.script = what
+            engine.ended.clear()
+
+        while (await backend.health()).state is HealthState.LOADING:
+            await asyncio.sleep(0)
+        yield Harness(
+            backend=backend,
+            offer=offer("worker:tiny"),
+            submits=lambda: engine.made,
+            refuse=lambda: script(UserError(Code.OPTION_MALFORMED, option="prompt", value="", expected="a picture")),
+            vanish=vanish,
+            fail_afterwards=lambda: script(OperatorError(Code.OUT_OF_MEMORY)),
+            never_end=lambda: script("for ever"),
+            settled=settled,
+        )
+        await backend.aclose()
+        await vanish()
 
 
 HARNESSES: dict[str, Callable[[], AbstractAsyncContextManager[Harness]]] = {
     "wavespeed": wavespeed_harness,
     "runware": runware_harness,
+    "worker": worker_harness,
     "scripted": scripted_harness,
 }
+
+RESUMING = [name for name in HARNESSES if name != "worker"]
+"""Those whose accepted calls outlive us."""

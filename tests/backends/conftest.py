@@ -14,9 +14,9 @@ from tests.servers.hosted import KEY
 from tests.servers.runware import RunwareServer
 from tests.servers.wavespeed import WaveSpeedServer
 
-QUICK = Timeouts(connect=2, write=2, read=2, pool=2, total=2)
+QUICK = Timeouts(connect=20, write=20, read=20, pool=20, total=20)
 """Far longer than anything on loopback takes, so that only silence runs into it."""
-IMPATIENT = Timeouts(connect=0.2, write=0.2, read=0.1, pool=0.2, total=0.2)
+IMPATIENT = Timeouts(connect=0.4, write=0.4, read=0.4, pool=0.4, total=0.5)
 """For answers that never come."""
 
 

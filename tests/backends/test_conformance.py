@@ -18,7 +18,7 @@ from backends.base import (
     RequestRefused,
 )
 from tests.backends.calls import collect
-from tests.backends.conformance import HARNESSES, Harness
+from tests.backends.conformance import HARNESSES, RESUMING, Harness
 
 
 @pytest.fixture(params=HARNESSES)
@@ -47,9 +47,13 @@ async def test_the_workspace_holds_nothing_but_the_pictures(harness: Harness, tm
     assert set(call.workspace.iterdir()) == made
 
 
+async def test_who_resumes(harness: Harness, request: pytest.FixtureRequest) -> None:
+    name = request.node.callspec.params["harness"]
+    assert harness.backend.resumes is (name in RESUMING)
+
+
+@pytest.mark.parametrize("harness", RESUMING, indirect=True)
 async def test_accepted_comes_before_anything_else_that_is_told(harness: Harness, tmp_path: Path) -> None:
-    if not harness.backend.resumes:
-        pytest.skip("there is nothing to resume by")
     call = harness.call(tmp_path)
     events = await collect(harness.backend.run(call))
     assert isinstance(events[0], Accepted)
@@ -58,9 +62,8 @@ async def test_accepted_comes_before_anything_else_that_is_told(harness: Harness
     assert sum(isinstance(event, Accepted) for event in events) == 1
 
 
+@pytest.mark.parametrize("harness", RESUMING, indirect=True)
 async def test_what_was_accepted_is_resumed_without_a_second_submit(harness: Harness, tmp_path: Path) -> None:
-    if not harness.backend.resumes:
-        pytest.skip("there is nothing to resume by")
     call = harness.call(tmp_path)
     events = harness.backend.run(call)
     accepted = await anext(events)
@@ -107,7 +110,7 @@ async def test_closing_the_stream_lets_everything_go(harness: Harness, tmp_path:
     events = harness.backend.run(harness.call(tmp_path))
     await anext(events)
     await events.aclose()
-    assert harness.working() == 0
+    await harness.settled()
     with pytest.raises(StopAsyncIteration):
         await anext(events)
 

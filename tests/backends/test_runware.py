@@ -107,7 +107,7 @@ async def test_every_option_of_a_member_has_its_field(server: RunwareServer, clo
         "CFGScale": 5.25,
         "scheduler": "Euler a",
         "lora": [{"model": "civitai:1@2", "weight": 0.8, "transformer": "high"}],
-        "acceleratorOptions": {"teaCache": True, "teaCacheDistance": 0.6},
+        "acceleratorOptions": {"teaCache": True, "teaCacheDistance": 0.45},
         "outputFormat": "JPG",
     }.items() <= task.items()
 
