@@ -44,6 +44,25 @@ def _read_rule(value: object) -> int:
     return int(text)
 
 
+class _Channel(app_commands.Transformer):
+    """A channel in which pictures can be posted."""
+
+    @property
+    def type(self) -> discord.AppCommandOptionType:
+        """A channel."""
+        return discord.AppCommandOptionType.channel
+
+    @property
+    def channel_types(self) -> list[discord.ChannelType]:
+        """Those with messages."""
+        kinds = discord.ChannelType
+        return [kinds.text, kinds.news, kinds.voice, kinds.public_thread, kinds.private_thread, kinds.news_thread]
+
+    async def transform(self, interaction: Interaction, value: Any, /) -> Any:
+        """As it is: only its id is used."""
+        return value
+
+
 _UNIT: Final = CommandOption(
     "unit", "What is counted; left out: images", str, read_choice("unit", _UNITS), choices=_UNITS
 )
@@ -60,7 +79,7 @@ _SET: Final = (
     CommandOption(
         "channel",
         "For everybody together in this channel",
-        app_commands.AppCommandChannel | app_commands.AppCommandThread,
+        _Channel,
         _read_id("channel"),
     ),
     _UNIT,

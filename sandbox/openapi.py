@@ -91,7 +91,7 @@ def _with_string_ids(body: Any) -> Any:
         mentions = changed.get("allowed_mentions")
         if isinstance(mentions, dict):
             changed["allowed_mentions"] = {
-                key: [str(id) if isinstance(id, int) else id for id in value] if isinstance(value, list) else value
+                key: [str(one) if isinstance(one, int) else one for one in value] if isinstance(value, list) else value
                 for key, value in mentions.items()
             }
         attachments = changed.get("attachments")
