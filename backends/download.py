@@ -7,6 +7,7 @@ provider's own hosts are asked, over https, at public addresses, for so many byt
 import asyncio
 import base64
 import binascii
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class OutputFetcher:
         hosts: Sequence[str],
         clock: Clock,
         timeouts: Timeouts,
+        tls: ssl.SSLContext,
         resolve: Resolve = resolve,
         max_bytes: int = MAX_PICTURE_BYTES,
     ) -> None:
@@ -59,19 +61,18 @@ class OutputFetcher:
         self._clock = clock
         self._timeouts = timeouts
         self._max_bytes = max_bytes
-        verify = httpx.create_ssl_context(trust_env=False)
         limits = httpx.Limits(max_keepalive_connections=0)
         # Compressed answers are not asked for: the cap counts what is read, and pictures do not shrink.
         headers = {"User-Agent": "easel", "Accept": "image/*", "Accept-Encoding": "identity"}
         self._own = httpx.AsyncClient(
-            headers=headers, timeout=timeouts.httpx, limits=limits, trust_env=False, verify=verify
+            headers=headers, timeout=timeouts.httpx, limits=limits, trust_env=False, verify=tls
         )
         self._public = httpx.AsyncClient(
             headers=headers,
             timeout=timeouts.httpx,
             trust_env=False,
             transport=PublicOnlyTransport(
-                httpx.AsyncHTTPTransport(verify=verify, limits=limits, trust_env=False), resolve
+                httpx.AsyncHTTPTransport(verify=tls, limits=limits, trust_env=False), resolve
             ),
         )
 

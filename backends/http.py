@@ -7,6 +7,7 @@ had already closed cannot make its outcome unknown. Everything else is free and 
 import asyncio
 import json
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -109,6 +110,7 @@ class HostedApi:
         key_setting: str,
         clock: Clock,
         timeouts: Timeouts,
+        tls: ssl.SSLContext,
     ) -> None:
         if re.fullmatch(r"[!-~]+", key.get_secret_value()) is None:
             raise OperatorError(
@@ -123,7 +125,6 @@ class HostedApi:
         self._key = key
         self._timeouts = timeouts
         auth = BearerAuth(key, self.base_url)
-        verify = httpx.create_ssl_context(trust_env=False)
         headers = {"User-Agent": "easel", "Accept": "application/json"}
         self._submitting = httpx.AsyncClient(
             auth=auth,
@@ -131,7 +132,7 @@ class HostedApi:
             timeout=timeouts.httpx,
             limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,
-            verify=verify,
+            verify=tls,
         )
         self._asking = httpx.AsyncClient(
             auth=auth,
@@ -139,7 +140,7 @@ class HostedApi:
             timeout=timeouts.httpx,
             limits=httpx.Limits(max_connections=50, max_keepalive_connections=10),
             trust_env=False,
-            verify=verify,
+            verify=tls,
         )
 
     def url(self, path: str) -> str:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import uuid4
 
+import httpx
 from pydantic import SecretStr
 
 from backends.addresses import Resolve, resolve
@@ -109,6 +110,7 @@ class RunwareBackend:
         self._slots = slots
         self._delivery = delivery or Delivery()
         timeouts = timeouts or Timeouts()
+        tls = httpx.create_ssl_context(trust_env=False)
         self._api = HostedApi(
             name=self.key,
             base_url=base_url,
@@ -116,12 +118,14 @@ class RunwareBackend:
             key_setting="RUNWARE_API_KEY",
             clock=self._clock,
             timeouts=timeouts,
+            tls=tls,
         )
         self._outputs = OutputFetcher(
             base_url=self._api.base_url,
             hosts=(*OUTPUT_HOSTS, *output_hosts),
             clock=self._clock,
             timeouts=timeouts,
+            tls=tls,
             resolve=resolve,
         )
         self._health = KeptHealth(self._probe, self._clock)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+import httpx
 from pydantic import BaseModel, JsonValue, SecretStr, ValidationError, field_validator
 
 from backends.addresses import Resolve, resolve
@@ -152,6 +153,7 @@ class WaveSpeedBackend:
             "enable_sync_mode": sync,
         }
         timeouts = timeouts or Timeouts()
+        tls = httpx.create_ssl_context(trust_env=False)
         self._api = HostedApi(
             name=self.key,
             base_url=base_url,
@@ -159,12 +161,14 @@ class WaveSpeedBackend:
             key_setting="WAVESPEED_API_KEY",
             clock=self._clock,
             timeouts=timeouts,
+            tls=tls,
         )
         self._outputs = OutputFetcher(
             base_url=self._api.base_url,
             hosts=(*OUTPUT_HOSTS, *output_hosts),
             clock=self._clock,
             timeouts=timeouts,
+            tls=tls,
             resolve=resolve,
         )
         self._health = KeptHealth(self._probe, self._clock)

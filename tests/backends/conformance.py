@@ -5,7 +5,7 @@ A new backend joins by adding a harness here.
 
 import asyncio
 import socket
-import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -13,13 +13,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
 from PIL import Image
 
 from backends.base import Backend, BackendFailed, BackendUnavailable, Call, Health, HealthState, RequestRefused
 from backends.worker.client import WorkerBackend
 from backends.worker.engine.interface import Painted, Watch
-from backends.worker.protocol import JobBody
+from backends.worker.protocol import HealthBody, JobBody
 from backends.worker.service import create_app
 from backends.worker.variants import local_imagine_model
 from config.catalogue import Offer
@@ -127,7 +128,6 @@ class _StubEngine:
     def __init__(self) -> None:
         self.made = 0
         self.script: EaselError | str = "paint"
-        self.ended = threading.Event()
 
     def load(self) -> None:
         """There is nothing to load."""
@@ -135,15 +135,12 @@ class _StubEngine:
     def make(self, body: JobBody, source: Image.Image | None, watch: Watch) -> Painted:
         self.made += 1
         script, self.script = self.script, "paint"
-        try:
-            if isinstance(script, EaselError):
-                raise script
-            for step in count(1) if script == "for ever" else range(1, 3):
-                watch.step(step, step + 1)
-                self.ended.wait(0.001)
-            return Painted(Image.new("RGB", (128, 128), (body.seed % 256, 0, 0)), 0.1)
-        finally:
-            self.ended.set()
+        if isinstance(script, EaselError):
+            raise script
+        for step in count(1) if script == "for ever" else range(1, 3):
+            watch.step(step, step + 1)
+            time.sleep(0.001)
+        return Painted(Image.new("RGB", (128, 128), (body.seed % 256, 0, 0)), 0.1)
 
 
 @asynccontextmanager
@@ -153,18 +150,23 @@ async def worker_harness() -> AsyncIterator[Harness]:
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        backend = WorkerBackend.at_url("http://{}:{}".format(*listener.getsockname()), None)
+        url = "http://{}:{}".format(*listener.getsockname())
+        backend = WorkerBackend.at_url(url, None)
 
         async def vanish() -> None:
             server.should_exit = True
             await serving
 
         async def settled() -> None:
-            assert await asyncio.to_thread(engine.ended.wait, 5)
+            async with asyncio.timeout(20), httpx.AsyncClient() as client:
+                while True:
+                    health = HealthBody.model_validate_json((await client.get(f"{url}/health")).content)
+                    if health.busy == health.waiting == 0:
+                        return
+                    await asyncio.sleep(0.001)
 
         def script(what: EaselError | str) -> None:
             engine.script = what
-            engine.ended.clear()
 
         while (await backend.health()).state is HealthState.LOADING:
             await asyncio.sleep(0)
