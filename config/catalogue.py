@@ -141,7 +141,8 @@ class Model(Strict):
     @classmethod
     def _name_the_model(cls, data: dict[str, object]) -> dict[str, object]:
         offers = data.get("offers", [])
-        assert isinstance(offers, list)
+        if not isinstance(offers, list) or not all(isinstance(offer, dict) for offer in offers):
+            return data  # Told by the field itself.
         return data | {"offers": [offer | {"model_key": data.get("key", "")} for offer in offers]}
 
 
@@ -243,13 +244,18 @@ def load_presets(path: Path) -> dict[str, dict[str, dict[str, JsonValue]]]:
     Raises OperatorError (SETTING_INVALID). What stands in a preset is checked by the backend.
     """
     try:
-        return _PRESETS.validate_python(tomllib.loads(path.read_text("utf-8")))
+        presets = _PRESETS.validate_python(tomllib.loads(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise OperatorError(Code.SETTING_INVALID, setting="EASEL_PRESETS", problem=f"{path} cannot be read") from error
     except (ValidationError, tomllib.TOMLDecodeError) as error:
         raise OperatorError(
             Code.SETTING_INVALID, setting="EASEL_PRESETS", problem=f"{path.name}: {first_problem(error)}"
         ) from error
+    if any(EXACT in words for words in presets.values()):
+        raise OperatorError(
+            Code.SETTING_INVALID, setting="EASEL_PRESETS", problem=f"{path.name}: `{EXACT}` cannot mean anything else"
+        )
+    return presets
 
 
 def first_problem(error: Exception) -> str:

@@ -121,7 +121,9 @@ def test_operators_add_words_for_speed(tmp_path: Path) -> None:
             assert {"exact", "balanced", "fast", "turbo"} == set(getattr(speed, "presets", ()))
 
 
-@pytest.mark.parametrize("text", ["[runware", "runware = 1", "[runware.'No Spaces']\nx = 1", "[runware]\nx = 1"])
+@pytest.mark.parametrize(
+    "text", ["[runware", "runware = 1", "[runware.'No Spaces']\nx = 1", "[runware]\nx = 1", "[runware.exact]\nx = 1"]
+)
 def test_a_file_of_presets_that_makes_no_sense(tmp_path: Path, text: str) -> None:
     file = tmp_path / "presets.toml"
     file.write_text(text)
