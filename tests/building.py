@@ -1,0 +1,226 @@
+"""The heart of the bot on a folder of its own: real SQLite, real files, the real dispatcher, scripted backends.
+
+``open_house`` stands for one start of the process: opened again on the same folder, it is the next boot.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from backends.base import Backend
+from config.catalogue import Catalogue, Model
+from config.settings import Settings
+from db.database import Database
+from db.guilds import GuildStore
+from db.jobs import JobStore
+from db.ledger import LedgerStore
+from domain.job import Job, JobState, Place
+from domain.quota import Subject, Unit
+from domain.request import ImageRequest, Kind
+from jobs.dispatcher import Dispatcher
+from jobs.estimates import Estimates
+from jobs.events import EventStream, StateChanged
+from jobs.fleet import Fleet
+from jobs.intake import Intake
+from jobs.outbox import Outbox
+from jobs.pictures import Pictures
+from jobs.queue import Queue
+from jobs.quotas import Asker, Quotas
+from jobs.run import Workshop
+
+PATIENCE_SECONDS = 20
+"""After which a test that waits for a state has failed; none waits this long when all is well."""
+
+GUILD, CHANNEL, USER = 900, 800, 700
+
+_PARAMETERS: dict[str, Any] = {
+    "prompt": {"type": "text", "field": "prompt"},
+    "seed": {"type": "integer", "field": "seed", "minimum": 0, "maximum": 2**31 - 1},
+    "steps": {"type": "integer", "field": "steps", "minimum": 1, "maximum": 50, "default": 10},
+}
+
+
+def offer(backend: str, price: str = "0", **more: Any) -> dict[str, Any]:
+    """An offer's data as it stands in the catalogue."""
+    return {"backend": backend, "target": "x", "price": price, "seconds": 10, "parameters": _PARAMETERS} | more
+
+
+def model(key: str, *offers: dict[str, Any], kind: Kind = Kind.IMAGINE) -> Model:
+    """A model with these offers."""
+    return Model.model_validate({"key": key, "name": key, "kind": kind, "summary": "", "offers": list(offers)})
+
+
+CATALOGUE = Catalogue(
+    [
+        model("local", offer("worker")),
+        model("local-batch", offer("worker", pictures_per_call=4)),
+        model("paid", offer("wavespeed", "0.01")),
+        model("paid-batch", offer("runware", "0.02", pictures_per_call=4)),
+        model("both", offer("worker"), offer("wavespeed", "0.01")),
+        model("hosted", offer("wavespeed", "0.01"), offer("runware", "0.02")),
+        model("costly", offer("worker", seconds=80)),
+        model("hasty", offer("worker", deadline_seconds=0.05)),
+        model("hasty-paid", offer("wavespeed", "0.01", deadline_seconds=0.05)),
+    ]
+)
+
+
+class Clock:
+    """Says the time that a test wants it to be."""
+
+    def __init__(self, now: datetime = datetime(2026, 3, 11, 12, 0, tzinfo=UTC)) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Move on (or back, where negative)."""
+        self.now += timedelta(seconds=seconds)
+
+    @property
+    def milliseconds(self) -> int:
+        """Now, as the database writes it."""
+        return int(self.now.timestamp() * 1000)
+
+
+@dataclass
+class House:
+    """Everything below Discord, at hand for a test."""
+
+    clock: Clock
+    settings: Settings
+    catalogue: Catalogue
+    database: Database
+    boot: int
+    jobs: JobStore
+    ledger: LedgerStore
+    guilds: GuildStore
+    quotas: Quotas
+    queue: Queue
+    pictures: Pictures
+    fleet: Fleet
+    estimates: Estimates
+    events: EventStream
+    outbox: Outbox
+    dispatcher: Dispatcher
+    intake: Intake
+    _interactions: Iterator[int]
+
+    async def ask(
+        self,
+        model: str = "local",
+        *,
+        user: int = USER,
+        guild: int = GUILD,
+        channel: int = CHANNEL,
+        roles: frozenset[int] = frozenset(),
+        **options: Any,
+    ) -> Job:
+        """Bring a wish in at the door; each with an interaction of its own."""
+        defaults = {"kind": Kind.IMAGINE, "model": model, "prompt": "a fox", "seed": 7}
+        request = ImageRequest.model_validate(defaults | options)
+        asker = Asker(Place(guild, channel, user), roles)
+        admission = await self.intake.submit(request, asker, interaction_id=next(self._interactions))
+        return admission.job
+
+    async def job(self, job_id: str) -> Job:
+        """The job as it stands."""
+        found = await self.jobs.get(job_id)
+        assert found is not None
+        return found
+
+    async def reached(self, job_id: str, *states: JobState) -> Job:
+        """The job, once it is in one of the states."""
+        with self.events.listen() as events:
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while (job := await self.job(job_id)).state not in states:
+                        async for event in events:
+                            if isinstance(event, StateChanged) and event.job_id == job_id:
+                                break
+            except TimeoutError:
+                raise AssertionError(f"job {job_id} stays {job.state}, not {states}: {job}") from None
+        return job
+
+    async def counted(self, unit: Unit, subject: Subject = Subject.MEMBER, subject_id: int = USER) -> tuple[int, int]:
+        """What a subject has used and holds, over all time."""
+        guild = 0 if subject is Subject.OPERATOR else GUILD
+        async with self.database.reading() as reader:
+            since = datetime(2000, 1, 1, tzinfo=UTC)
+            balance = await self.ledger.balance(reader, guild, subject, subject_id, unit, since)
+        return balance.used, balance.held
+
+    async def spent(self) -> tuple[int, int]:
+        """The money that all servers together have used and hold."""
+        return await self.counted(Unit.MONEY, Subject.OPERATOR, 0)
+
+
+@asynccontextmanager
+async def open_house(
+    folder: Path,
+    backends: Mapping[str, Backend] | None = None,
+    *,
+    clock: Clock | None = None,
+    catalogue: Catalogue = CATALOGUE,
+    working: bool = True,
+    grace_seconds: float = 0.0,
+    **settings: Any,
+) -> AsyncIterator[House]:
+    """Open the house on a folder, as the process does at its start. ``working``: the dispatcher takes jobs."""
+    clock = clock or Clock()
+    chosen = Settings.model_validate({"easel_data_dir": folder, "easel_max_queued_per_user": 1000} | settings)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database.open(folder / "easel.db"))
+        boot = await database.boot(clock.milliseconds)
+        jobs, ledger, guilds = JobStore(database, boot), LedgerStore(database), GuildStore(database)
+        pictures = Pictures(folder / "pictures", limit_bytes=10**9, keep_seconds=30 * 86400)
+        estimates, events = Estimates(), EventStream()
+        outbox = Outbox(database, jobs, events)
+        fleet = Fleet(backends or {}, clock)
+        quotas = Quotas(database, guilds, ledger, chosen, clock)
+        queue = Queue(database, jobs, clock)
+        queue.watch_slots(fleet.seconds_until_free)
+        workshop = Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock)
+        dispatcher = Dispatcher(workshop, catalogue, grace_seconds=grace_seconds, ring=outbox.ring)
+        intake = Intake(
+            database=database,
+            jobs=jobs,
+            ledger=ledger,
+            quotas=quotas,
+            queue=queue,
+            pictures=pictures,
+            catalogue=catalogue,
+            settings=chosen,
+            estimates=estimates,
+            events=events,
+            clock=clock,
+            wake=dispatcher.wake,
+        )
+        if working:
+            await stack.enter_async_context(dispatcher.running())
+        yield House(
+            clock=clock,
+            settings=chosen,
+            catalogue=catalogue,
+            database=database,
+            boot=boot,
+            jobs=jobs,
+            ledger=ledger,
+            guilds=guilds,
+            quotas=quotas,
+            queue=queue,
+            pictures=pictures,
+            fleet=fleet,
+            estimates=estimates,
+            events=events,
+            outbox=outbox,
+            dispatcher=dispatcher,
+            intake=intake,
+            _interactions=itertools.count(boot * 1_000_000),
+        )
