@@ -36,7 +36,8 @@ Drive it from a test::
 
         # a hostile client: no range, choice, permission or requirement is checked
         await alice.slash(discord.studio, "imagine", prompt="x" * 5000, seed=-1, raw=True)
-        await alice.click(result, "easel:reroll:999", raw=True)   # a forged or stale custom_id
+        await alice.click(result, "easel:reroll:999", raw=True)   # a forged custom_id
+    await alice.click(card, "Cancel", version=0)              # stale: what the card showed before its edits
         await alice.forge(channel, InteractionType.COMMAND, {...})
 
     Where the bot stays silent for three seconds: ``DidNotRespond`` from acknowledged() and response().

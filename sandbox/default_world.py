@@ -32,7 +32,7 @@ class Furniture:
 def build(clock: Clock, bot_name: str, granted_intents: int) -> tuple[World, Furniture]:
     ids = Snowflakes(clock)
     ada = User(ids.founding(), "ada", "Ada", accent="#eb459e")
-    bot = User(ids.founding(), bot_name.lower(), bot_name, bot=True, accent="#3ba55d")
+    bot = User(ids.founding(), bot_name, None, bot=True, accent="#3ba55d")
     application = Application(bot.id, bot_name, bot, ada, granted_intents)
     world = World(clock, ids, Hub(), application)
     world.users = {ada.id: ada, bot.id: bot}

@@ -278,7 +278,9 @@ class Gateway:
         if intents & Intent.GUILDS:
             with_members = bool(intents & Intent.GUILD_MEMBERS)
             for guild in guilds:
-                session.dispatch("GUILD_CREATE", payloads.guild_create(guild, world, with_members=with_members))
+                body = payloads.guild_create(guild, world, with_members=with_members)
+                # "unavailable": false tells a guild that was announced in READY from one just joined
+                session.dispatch("GUILD_CREATE", body | {"unavailable": False})
         self._tell_presence()
         return session
 

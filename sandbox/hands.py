@@ -255,16 +255,26 @@ class Hands:
 
     # -- components ------------------------------------------------------------------------------
 
-    async def click(self, message: Message, button: str, *, raw: bool = False) -> Invocation:
-        """Click a button by its custom_id or label. ``raw``: forge a custom_id the message may not have.
+    async def click(
+        self, message: Message, button: str, *, version: int | None = None, raw: bool = False, planted: bool = True
+    ) -> Invocation:
+        """Click a button by its custom_id or label.
+
+        ``version`` clicks what the message showed after so many edits: the click was underway when the message
+        changed. ``raw`` forges a custom_id; it is planted into the components that the bot is told of (discord.py
+        asks for that before it calls a DynamicItem), unless ``planted`` is False.
 
         Raises:
             ClientRefuses: no such button, it is disabled or a link, or the message is gone or not to be seen.
         """
         if raw:
-            return self._component(message, {"custom_id": button, "component_type": 2}, raw=True)
-        found = self._find(message, {ComponentType.BUTTON}, button)
-        return self._component(message, {"custom_id": found["custom_id"], "component_type": 2})
+            forged = {"type": 2, "id": 0, "style": 2, "label": "forged", "custom_id": button}
+            row = {"type": 1, "id": 0, "components": [forged]}
+            shown = [row, *message.components] if planted else None
+            return self._component(message, {"custom_id": button, "component_type": 2}, shown=shown, raw=True)
+        components = message.components if version is None else message.versions[version].components
+        found = self._find(components, {ComponentType.BUTTON}, button)
+        return self._component(message, {"custom_id": found["custom_id"], "component_type": 2}, shown=components)
 
     async def select(self, message: Message, select: str, values: Sequence[Any], *, raw: bool = False) -> Invocation:
         """Choose in a select menu by its custom_id or placeholder: strings, or users, roles and channels."""
@@ -273,7 +283,7 @@ class Hands:
         wire = [self._select_value(value, resolved) for value in values]
         kind, custom_id = int(ComponentType.STRING_SELECT), select
         if not raw:
-            found = self._find(message, set(SELECTS), select)
+            found = self._find(message.components, set(SELECTS), select)
             kind, custom_id = found["type"], found["custom_id"]
             if not found.get("min_values", 1) <= len(wire) <= found.get("max_values", 1):
                 raise ClientRefuses(f"{len(wire)} values are too few or too many")
@@ -299,8 +309,8 @@ class Hands:
             case _:
                 return str(value)
 
-    def _find(self, message: Message, kinds: set[ComponentType], wanted: str) -> Json:
-        for component in walk_components(message.components):
+    def _find(self, components: list[Json], kinds: set[ComponentType], wanted: str) -> Json:
+        for component in walk_components(components):
             names = (component.get("custom_id"), component.get("label"), component.get("placeholder"))
             if component["type"] in kinds and wanted in names:
                 if component.get("disabled"):
@@ -308,10 +318,12 @@ class Hands:
                 if component.get("custom_id") is None:
                     raise ClientRefuses(f"{wanted} is a link")
                 return component
-        offered = [button.label or button.custom_id for button in message.buttons]
-        raise ClientRefuses(f"the message has no {wanted!r}; its buttons are {offered}")
+        offered = [c.get("label") or c["custom_id"] for c in walk_components(components) if c.get("custom_id")]
+        raise ClientRefuses(f"the message has no {wanted!r}; it has {offered}")
 
-    def _component(self, message: Message, data: Json, *, raw: bool = False) -> Invocation:
+    def _component(
+        self, message: Message, data: Json, *, shown: list[Json] | None = None, raw: bool = False
+    ) -> Invocation:
         channel = self._services.world.channels[message.channel_id]
         if not raw:
             if message.deleted:
@@ -319,7 +331,7 @@ class Hands:
             if message.visible_to not in (None, self.user.id):
                 raise ClientRefuses("only somebody else can see this message")
             self._may(channel, Permission.VIEW_CHANNEL)
-        return self._act(InteractionType.COMPONENT, channel, {"id": 1} | data, source=message)
+        return self._act(InteractionType.COMPONENT, channel, {"id": 1} | data, source=message, shown=shown)
 
     async def submit_modal(
         self, modal: Modal, values: Mapping[str, Any] | None = None, *, raw: bool = False
@@ -359,10 +371,11 @@ class Hands:
         data: Json,
         *,
         source: Message | None = None,
+        shown: list[Json] | None = None,
         triggered_by: Interaction | None = None,
     ) -> Invocation:
         made = self._services.interactions.create(
-            kind, self.user, channel, data, source=source, triggered_by=triggered_by
+            kind, self.user, channel, data, source=source, shown_components=shown, triggered_by=triggered_by
         )
         return Invocation(self._services, made)
 

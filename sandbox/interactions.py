@@ -58,6 +58,8 @@ class Interaction:
     created_at: float
     source: Message | None = None
     """The message whose component or modal this is."""
+    shown_components: list[Json] | None = None
+    """The components that the bot is told the source has, where they are not its present ones."""
     triggered_by: Interaction | None = None
     """For a modal submit: the interaction that opened the modal."""
     state: State = State.WAITING
@@ -96,6 +98,7 @@ class Interactions:
         data: Json,
         *,
         source: Message | None = None,
+        shown_components: list[Json] | None = None,
         triggered_by: Interaction | None = None,
     ) -> Interaction:
         """Make an interaction and send it to the bot; its three seconds start."""
@@ -111,6 +114,7 @@ class Interactions:
             data=data,
             created_at=world.clock.time(),
             source=source,
+            shown_components=shown_components,
             triggered_by=triggered_by,
         )
         if guild is None:
@@ -380,4 +384,6 @@ def payload(interaction: Interaction, world: World) -> Json:
         body["user"] = payloads.user(interaction.user)
     if interaction.source is not None:
         body["message"] = payloads.message(interaction.source)
+        if interaction.shown_components is not None:
+            body["message"]["components"] = interaction.shown_components
     return body

@@ -189,7 +189,6 @@ def guild_create(item: Guild, world: World, *, with_members: bool) -> Json:
     return guild(item) | {
         "joined_at": timestamp(item.members[world.bot.id].joined_at),
         "large": False,
-        "unavailable": False,
         "member_count": len(item.members),
         "voice_states": [],
         "members": [member(m) for m in members],

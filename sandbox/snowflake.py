@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from sandbox.clock import Clock
 
 DISCORD_EPOCH_MS = 1_420_070_400_000
@@ -15,6 +17,7 @@ class Snowflakes:
         self._clock = clock
         self._last = 0
         self._founded = 0
+        self._steps = random.Random(FOUNDING_MS)  # noqa: S311 -- no secret, only uneven
 
     def next(self) -> int:
         """An id made now: of a message, an interaction, an attachment."""
@@ -25,10 +28,10 @@ class Snowflakes:
     def founding(self) -> int:
         """An id from the past, the same in every run: of users, guilds, roles and channels of the set world.
 
-        Each lies one millisecond after the one before, so that guilds spread over shards, and a bot that
-        kept its data finds the same people when the sandbox is started again.
+        They lie unevenly some milliseconds apart, so that guilds spread over shards; and a bot that kept its
+        data finds the same people when the sandbox is started again.
         """
-        self._founded += 1
+        self._founded += self._steps.randint(1, 9)
         return (FOUNDING_MS - DISCORD_EPOCH_MS + self._founded) << 22
 
 
