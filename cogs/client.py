@@ -86,10 +86,10 @@ class EaselBot(commands.AutoShardedBot):
         self._presses: dict[tuple[int, str], float] = {}
         self._progress = ProgressCards(self, services, clock)
         self._poster = Poster(self, services.pictures)
-        door = Door(services, self._progress)
+        self._door = Door(services, self._progress)
         completions = Completions(services)
-        self._pictures = PictureCommands(services, door, completions)
-        self._jobs = JobCommands(services, door, completions)
+        self._pictures = PictureCommands(services, self._door, completions)
+        self._jobs = JobCommands(services, self._door, completions)
         self._quotas = QuotaCommands(services, completions)
 
     async def setup_hook(self) -> None:
@@ -101,6 +101,11 @@ class EaselBot(commands.AutoShardedBot):
         await self._register()
         self._registered.set()
         self._announce()
+
+    async def close(self) -> None:
+        """Answer those who were asking, stop delivering, and leave Discord."""
+        await self._door.close()
+        await super().close()
 
     async def _register(self) -> None:
         allowed = self.services.settings.easel_guilds

@@ -24,8 +24,6 @@ AT_A_TIME = 8
 """Outcomes that are brought at the same time; each may hold a few pictures in memory."""
 PAUSE_SECONDS = 30.0
 """Rest after something unexpected broke, before the outcome is tried again."""
-GRACE_SECONDS = 5.0
-"""How long posts that are under way may go on when the bot is stopped."""
 CARD_ATTEMPTS = 3
 
 
@@ -56,7 +54,7 @@ class Delivery(commands.Cog):
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
         if self._under_way:
-            await asyncio.wait(self._under_way.values(), timeout=GRACE_SECONDS)
+            await asyncio.wait(self._under_way.values(), timeout=self._services.settings.easel_grace_seconds)
         left = list(self._under_way.values())
         for task in left:
             task.cancel()

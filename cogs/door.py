@@ -1,14 +1,16 @@
 """From an interaction to the one door of ``jobs``, and the one answer back: a public card, or a private refusal."""
 
+import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
-from cogs.answers import NETWORK_ERRORS, PUBLIC, in_time
+from cogs.answers import NETWORK_ERRORS, PUBLIC, in_time, privately
 from cogs.asking import Interaction, answer_of, asker, check_permissions, check_server
 from cogs.progress import ProgressCards
 from cogs.services import Services
-from cogs.ui import cards
+from cogs.ui import cards, texts
 from domain.errors import Code, UserError
 from domain.job import Card, Job
 from domain.request import ImageRequest
@@ -17,6 +19,8 @@ from jobs.intake import Admission
 log = logging.getLogger(__name__)
 
 MAX_JOB_ID: Final = 40
+CLOSING_SECONDS: Final = 5.0
+"""How long those who are being answered may take when the bot is stopped."""
 
 
 class Door:
@@ -25,6 +29,17 @@ class Door:
     def __init__(self, services: Services, progress: ProgressCards) -> None:
         self._services = services
         self._progress = progress
+        self._inside = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._closed = False
+
+    async def close(self) -> None:
+        """Take nothing in any more, and let those who are inside get their answer."""
+        self._closed = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await self._empty.wait()
 
     def check_place(self, interaction: Interaction) -> int:
         """The guild's id. Raises OperatorError where the bot does not work, or could not post a picture."""
@@ -35,22 +50,30 @@ class Door:
     async def order(self, interaction: Interaction, request: ImageRequest, *, parent: Job | None = None) -> None:
         """Bring the wish in and answer with its card. Raises what intake raises; nothing is public then."""
         self.check_place(interaction)
-        admission = await in_time(interaction, self._submit(interaction, request, parent))
-        await self._answer(interaction, admission, None)
+        if self._closed:
+            await privately(interaction, texts.RESTARTING)
+            return
+        with self._someone_inside():
+            admission = await in_time(interaction, self._submit(interaction, request, parent))
+            await self._answer(interaction, admission, None)
 
     async def order_after(
         self, interaction: Interaction, prompt: str, prepare: Callable[[], Awaitable[ImageRequest]]
     ) -> None:
         """The same for a wish whose bytes have to be fetched first: meanwhile a card says so."""
         self.check_place(interaction)
-        parts = cards.checking(prompt)
-        callback = await interaction.response.send_message(embed=parts.embed)
-        interaction.extras[PUBLIC] = True
-        admission = await self._submit(interaction, await prepare(), None)
-        interaction.extras[PUBLIC] = False
-        assert interaction.channel_id is not None
-        card = Card(interaction.channel_id, callback.message_id) if callback.message_id is not None else None
-        await self._answer(interaction, admission, card)
+        if self._closed:
+            await privately(interaction, texts.RESTARTING)
+            return
+        with self._someone_inside():
+            parts = cards.checking(prompt)
+            callback = await interaction.response.send_message(embed=parts.embed)
+            interaction.extras[PUBLIC] = True
+            admission = await self._submit(interaction, await prepare(), None)
+            interaction.extras[PUBLIC] = False
+            assert interaction.channel_id is not None
+            card = Card(interaction.channel_id, callback.message_id) if callback.message_id is not None else None
+            await self._answer(interaction, admission, card)
 
     async def job(self, interaction: Interaction, job_id: str) -> Job:
         """A job of this server. Raises UserError (JOB_UNKNOWN) for all others: nobody learns what others have."""
@@ -59,6 +82,17 @@ class Door:
         if found is None or found.place.guild_id != guild_id:
             raise UserError(Code.JOB_UNKNOWN, job=job_id[:MAX_JOB_ID])
         return found
+
+    @contextlib.contextmanager
+    def _someone_inside(self) -> Iterator[None]:
+        self._inside += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._empty.set()
 
     async def _submit(self, interaction: Interaction, request: ImageRequest, parent: Job | None) -> Admission:
         return await self._services.intake.submit(

@@ -19,6 +19,7 @@ Parameters = Mapping[str, Parameter]
 CHECKING_PICTURE: Final = "Checking the picture…"
 COMMAND_CHANGED: Final = "This command has changed since your Discord loaded it. Reload Discord and try again."
 OPTION_UNREADABLE: Final = "One of the options could not be read. Pick it from the list and try again."
+RESTARTING: Final = "I am being restarted. Please try again in a minute."
 CANCELLING: Final = "Cancelled job `{job}`."
 NOTHING_TO_CANCEL: Final = "You have nothing waiting or being painted here."
 QUEUE_EMPTY: Final = "Nobody is waiting. The brush is yours: /imagine"
@@ -90,6 +91,9 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     "It is not sent again by itself.",
     Code.UNEXPECTED: "Something went wrong on our side (id `{incident}`). The log names it by that id.",
 }
+
+_IN_BACKTICKS: Final = frozenset({"option", "job", "incident"})
+"""Parameters that the sentences show as code."""
 
 _REASONS: Final[Mapping[str, str]] = {
     "only_one": "the only one that can",
@@ -176,9 +180,9 @@ class _Given(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Parameter:
         value = self._values.get(name, "…")
-        if isinstance(value, str):
-            return words.plain(value, 300) if self._escape else value
-        return value
+        if not isinstance(value, str) or not self._escape:
+            return value
+        return words.code(value) if name in _IN_BACKTICKS else words.plain(value, 300)
 
     def __iter__(self) -> Any:
         return iter(self._values)

@@ -33,6 +33,11 @@ def plain(text: str, limit: int | None = None) -> str:
     return _AT_LINE_START.sub(r"\1\\\2", escaped)
 
 
+def code(text: str, limit: int = 100) -> str:
+    """Text that is shown between backticks, where nothing can be escaped."""
+    return cut(" ".join(text.replace("`", "").split()), limit).replace("@", "@\u200b")
+
+
 def cut(text: str, limit: int | None) -> str:
     """The text, ended with an ellipsis where it is longer than ``limit`` characters."""
     if limit is None or len(text) <= limit:
