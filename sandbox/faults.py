@@ -78,7 +78,7 @@ class Faults:
         is_global: bool = False,
     ) -> Fault:
         """Answer 429. Without ``via`` it looks like Cloudflare's ban, which discord.py raises at once."""
-        body = {"message": "You are being rate limited.", "retry_after": retry_after, "global": is_global}
+        body = {"message": "You are being rate limited.", "retry_after": retry_after, "global": is_global, "code": 0}
         headers = {"Retry-After": f"{max(1, round(retry_after))}", "X-RateLimit-Scope": "user"}
         if via:
             headers["Via"] = "1.1 google"

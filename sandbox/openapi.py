@@ -21,8 +21,15 @@ class Description:
         from referencing.jsonschema import DRAFT202012
 
         self._document = json.loads(path.read_text(encoding="utf-8"))
-        resource = Resource.from_contents(self._document, default_specification=DRAFT202012)
-        self._registry: Any = Registry().with_resource("urn:discord", resource)
+        schemas = self._document["components"]["schemas"]
+        # Discord takes an id as a number too, which the description leaves out and discord.py relies on.
+        lenient = schemas | {"SnowflakeType": {"type": ["string", "integer"]}}
+        requests = self._document | {"components": self._document["components"] | {"schemas": lenient}}
+        registry: Any = Registry()
+        for name, document in (("urn:discord", self._document), ("urn:requests", requests)):
+            resource = Resource.from_contents(document, default_specification=DRAFT202012)
+            registry = registry.with_resource(name, resource)
+        self._registry = registry
         self._validators: dict[str, Any] = {}
 
     def check_request(self, method: str, template: str, body: Any, is_multipart: bool) -> list[str]:
@@ -30,10 +37,10 @@ class Description:
         operation = self._operation(method, template)
         if operation is None or body is None:
             return []
-        pointer = f"{self._pointer(method, template)}/requestBody/content/application~1json/schema"
+        pointer = f"{self._pointer(method, template, 'urn:requests')}/requestBody/content/application~1json/schema"
         if "application/json" not in operation.get("requestBody", {}).get("content", {}):
             return [f"{method} {template}: a JSON body where none is described"]
-        return [f"{method} {template} request{problem}" for problem in self._problems(pointer, _with_string_ids(body))]
+        return [f"{method} {template} request{problem}" for problem in self._problems(pointer, body)]
 
     def check_answer(self, method: str, template: str, status: int, body: Any) -> list[str]:
         """What is wrong with an answer, a line each."""
@@ -64,8 +71,8 @@ class Description:
         return self._document["paths"].get(template, {}).get(method.lower())
 
     @staticmethod
-    def _pointer(method: str, template: str) -> str:
-        return f"urn:discord#/paths/{template.replace('~', '~0').replace('/', '~1')}/{method.lower()}"
+    def _pointer(method: str, template: str, document: str = "urn:discord") -> str:
+        return f"{document}#/paths/{template.replace('~', '~0').replace('/', '~1')}/{method.lower()}"
 
     def _problems(self, pointer: str, value: Any) -> list[str]:
         validator = self._validators.get(pointer)
@@ -85,27 +92,3 @@ def _deepest(problem: Any) -> Any:
     from jsonschema.exceptions import best_match
 
     return best_match([problem]) or problem
-
-
-def _with_string_ids(body: Any) -> Any:
-    """discord.py sends numbers for the ids of attachments and of mentions, where the description wants strings."""
-    if isinstance(body, dict):
-        changed = {key: _with_string_ids(value) for key, value in body.items()}
-        mentions = changed.get("allowed_mentions")
-        if isinstance(mentions, dict):
-            changed["allowed_mentions"] = {
-                key: [str(one) if isinstance(one, int) else one for one in value] if isinstance(value, list) else value
-                for key, value in mentions.items()
-            }
-        attachments = changed.get("attachments")
-        if isinstance(attachments, list):
-            changed["attachments"] = [
-                entry | {"id": str(entry["id"])}
-                if isinstance(entry, dict) and isinstance(entry.get("id"), int)
-                else entry
-                for entry in attachments
-            ]
-        return changed
-    if isinstance(body, list):
-        return [_with_string_ids(entry) for entry in body]
-    return body

@@ -142,7 +142,9 @@ class Api:
 def _limited(headers: dict[str, str]) -> Reply:
     retry_after = float(headers["X-RateLimit-Reset-After"])
     headers |= {"Retry-After": str(int(retry_after) + 1), "Via": "1.1 google", "X-RateLimit-Scope": "user"}
-    return Reply(429, {"message": "You are being rate limited.", "retry_after": retry_after, "global": False})
+    return Reply(
+        429, {"message": "You are being rate limited.", "retry_after": retry_after, "global": False, "code": 0}
+    )
 
 
 def _answer(reply: Reply, headers: dict[str, str]) -> web.Response:
