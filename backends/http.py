@@ -32,6 +32,8 @@ MAX_ANSWER_BYTES = 96 * 2**20
 MAX_RETRY_AFTER = 3600.0
 RATE_LIMIT_SECONDS = 10.0
 """How long to wait after a 429 that does not say."""
+PROBE_SECONDS = 10.0
+"""A provider that does not say how it is for so long is down."""
 OPERATOR_SECONDS = 60.0
 """How long to leave a provider alone that refused the key or wants money: an operator has to act first."""
 
@@ -177,10 +179,11 @@ class HostedApi:
                 raise BackendUnavailable(self.unreachable(describe(error))) from None
             raise self.unknown(describe(error)) from None
 
-    async def ask(self, method: str, path: str, *, json: JsonValue = None) -> Answer:
-        """A free call, sent once. Raises Unanswered where no complete answer came."""
+    async def ask(self, method: str, path: str, *, json: JsonValue = None, seconds: float | None = None) -> Answer:
+        """A free call, sent once, in at most ``seconds``. Raises Unanswered where no complete answer came."""
         try:
-            return await self._exchange(self._asking, method, path, json=json)
+            async with asyncio.timeout(seconds):
+                return await self._exchange(self._asking, method, path, json=json)
         except _BROKEN as error:
             raise Unanswered(describe(error)) from None
 

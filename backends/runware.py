@@ -38,7 +38,7 @@ from backends.base import (
 from backends.body import Body, request_body
 from backends.clock import Clock
 from backends.download import OutputFetcher, OutputUnusable
-from backends.http import OPERATOR_SECONDS, Answer, HostedApi, Timeouts, Unanswered
+from backends.http import OPERATOR_SECONDS, PROBE_SECONDS, Answer, HostedApi, Timeouts, Unanswered
 from backends.limiter import KeptHealth, Pace
 from backends.runware_protocol import Answered, Delivery, Problem, Result, balance, check_accelerators, read
 from config.catalogue import Catalogue, Offer
@@ -374,7 +374,7 @@ class RunwareBackend:
         uuid = str(uuid4())
         question: Body = {"taskType": "accountManagement", "taskUUID": uuid, "operation": "getDetails"}
         try:
-            answer = await self._api.ask("POST", "", json=[question])
+            answer = await self._api.ask("POST", "", json=[question], seconds=PROBE_SECONDS)
         except Unanswered as error:
             return self._down(self._api.unreachable(error.reason))
         problems = read(answer.body, uuid).problems

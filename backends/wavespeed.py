@@ -36,7 +36,7 @@ from backends.base import (
 from backends.body import request_body
 from backends.clock import Clock
 from backends.download import OutputFetcher, OutputUnusable
-from backends.http import OPERATOR_SECONDS, Answer, HostedApi, Timeouts, Unanswered
+from backends.http import OPERATOR_SECONDS, PROBE_SECONDS, Answer, HostedApi, Timeouts, Unanswered
 from backends.limiter import KeptHealth, Pace
 from config.catalogue import Offer
 from config.parameters import Option
@@ -361,7 +361,7 @@ class WaveSpeedBackend:
 
     async def _probe(self) -> Health:
         try:
-            answer = await self._api.ask("GET", "/api/v3/balance")
+            answer = await self._api.ask("GET", "/api/v3/balance", seconds=PROBE_SECONDS)
         except Unanswered as error:
             return self._down(self._api.unreachable(error.reason))
         if answer.status == 401:

@@ -26,7 +26,7 @@ from domain.errors import Code, OperatorError
 from domain.money import micro_usd
 from domain.request import Lora, LoraStage, PictureFormat, Size
 from tests.backends.calls import CATALOGUE, collect, make_call, offer
-from tests.backends.conftest import runware
+from tests.backends.conftest import IMPATIENT, runware
 from tests.doubles import FakeClock
 from tests.servers.hosted import Fault
 from tests.servers.runware import Plan, RunwareServer
@@ -429,3 +429,9 @@ async def test_health_never_raises(server: RunwareServer, clock: FakeClock, faul
     server.fail("account", fault)
     async with runware(server, clock) as backend:
         assert (await backend.health()).state is state
+
+
+async def test_who_does_not_say_how_it_is_is_down(server: RunwareServer, clock: FakeClock) -> None:
+    server.fail("account", Fault(silent=True))
+    async with runware(server, clock, timeouts=IMPATIENT) as backend:
+        assert (await backend.health()).state is HealthState.DOWN

@@ -13,7 +13,7 @@ from config.settings import load
 from domain.errors import Code
 from domain.request import MAX_SEED, Size
 from tests.backends.calls import collect, make_call, offer
-from tests.backends.conftest import wavespeed
+from tests.backends.conftest import IMPATIENT, wavespeed
 from tests.doubles import FakeClock
 from tests.servers.hosted import Fault
 from tests.servers.wavespeed import Plan, WaveSpeedServer
@@ -345,3 +345,9 @@ async def test_many_calls_at_once_all_end(server: WaveSpeedServer, clock: FakeCl
     assert all(isinstance(events[-1], Made) for events in ended)
     assert server.submits == len(server.tasks) == 50
     assert len({call.workspace.joinpath("0.png").read_bytes() for call in calls}) == 50
+
+
+async def test_who_does_not_say_how_it_is_is_down(server: WaveSpeedServer, clock: FakeClock) -> None:
+    server.fail("balance", Fault(silent=True))
+    async with wavespeed(server, clock, timeouts=IMPATIENT) as backend:
+        assert (await backend.health()).state is HealthState.DOWN
