@@ -132,6 +132,11 @@ CREATE TRIGGER ledger_is_never_shortened BEFORE DELETE ON ledger
 BEGIN
     SELECT RAISE(ABORT, 'the ledger is append-only');
 END;
+CREATE TRIGGER ledger_is_never_replaced BEFORE INSERT ON ledger
+WHEN EXISTS (SELECT 1 FROM ledger WHERE id = NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, 'the ledger is append-only');
+END;
 
 -- Sums of the ledger by quarter of an hour, kept by triggers and checked by `doctor`.
 CREATE TABLE balances (

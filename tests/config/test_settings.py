@@ -21,7 +21,7 @@ def refused(environment: dict[str, str], folder: Path) -> tuple[str, str]:
 
 def test_defaults(tmp_path: Path) -> None:
     settings = load({}, tmp_path)
-    assert settings == Settings()
+    assert settings == Settings.model_validate({})
     assert settings.discord_token is None
     assert settings.easel_data_dir == Path("data")
     assert settings.easel_backends == BACKEND_ORDER
@@ -75,7 +75,7 @@ def test_the_budget_is_exact(tmp_path: Path) -> None:
 
 
 def test_what_others_have_in_their_environment_is_none_of_our_business(tmp_path: Path) -> None:
-    assert load({"PATH": "/bin", "DISCORD_SOMETHING": "x", "HOME": "/"}, tmp_path) == Settings()
+    assert load({"PATH": "/bin", "DISCORD_SOMETHING": "x", "HOME": "/"}, tmp_path) == Settings.model_validate({})
 
 
 @pytest.mark.parametrize(
