@@ -1,0 +1,62 @@
+"""``python -m tests.crash.killed_bot before|after SOURCE TARGET``: the real bot, killed at one move of a job.
+
+The process kills itself with SIGKILL right before or right after the transaction of the move is committed: no
+handler runs, no buffer is flushed. With ``never`` it is the real bot. Polls come quickly, so that tests do.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import bot
+from backends.limiter import Pace
+from backends.wavespeed import WaveSpeedBackend
+from db.database import Database, Transaction
+from db.jobs import JobStore
+from domain.job import JobState
+
+
+def kill_at(moment: str, source: JobState, target: JobState) -> None:
+    """Make this process kill itself at the move from ``source`` to ``target``."""
+    move, transaction = JobStore._move, Database.transaction
+    moved = False
+
+    async def watched_move(
+        self: JobStore, tx: Transaction, job_id: str, left: JobState, entered: JobState, *more: Any
+    ) -> None:
+        nonlocal moved
+        await move(self, tx, job_id, left, entered, *more)
+        moved = moved or (left, entered) == (source, target)
+
+    @asynccontextmanager
+    async def watched_transaction(self: Database) -> AsyncIterator[Transaction]:
+        async with transaction(self) as tx:
+            yield tx
+            if moved and moment == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+        if moved:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    JobStore._move = watched_move  # type: ignore[method-assign,assignment]
+    Database.transaction = watched_transaction  # type: ignore[method-assign]
+
+
+def poll_quickly() -> None:
+    """Ask WaveSpeed's stand-in at once, not after two seconds."""
+    init = WaveSpeedBackend.__init__
+
+    def quick(self: WaveSpeedBackend, **given: Any) -> None:
+        init(self, **given, pace=Pace(first=0.05, longest=0.2))
+
+    WaveSpeedBackend.__init__ = quick  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    moment, *edge = sys.argv[1:]
+    if moment != "never":
+        kill_at(moment, JobState(edge[0]), JobState(edge[1]))
+    poll_quickly()
+    sys.exit(bot.main(["run"]))
