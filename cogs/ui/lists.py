@@ -17,6 +17,8 @@ PAGE: Final = 6
 LINE: Final = 20
 """Jobs of the line that are listed; the rest is counted."""
 RULES: Final = 40
+DESCRIPTION: Final = 4096
+"""https://discord.com/developers/docs/resources/message#embed-object-embed-limits"""
 _COLOUR: Final = discord.Colour(0x5865F2)
 
 _STATES: Final[Mapping[JobState, str]] = {
@@ -36,16 +38,13 @@ _STATES: Final[Mapping[JobState, str]] = {
 
 def queue(under_way: Sequence[Job], line: Sequence[Standing], jobs: Mapping[str, Job]) -> discord.Embed:
     """Who is being painted for, and who waits: ``line`` is the guild's part of it."""
-    lines = [f"🎨 <@{job.place.user_id}> · {title(job)} · `{job.id}`" for job in under_way[:LINE]]
-    for standing in line[:LINE]:
+    lines = [f"🎨 <@{job.place.user_id}> · {title(job)} · `{job.id}`" for job in under_way]
+    for standing in line:
         job = jobs.get(standing.job_id)
         what = f" · {title(job)}" if job is not None else ""
         wait = f"about {words.duration(standing.wait_seconds)}" if standing.wait_seconds >= 1 else "now"
         lines.append(f"**{standing.position}.** <@{standing.user_id}> · {wait}{what} · `{standing.job_id}`")
-    hidden = max(0, len(under_way) - LINE) + max(0, len(line) - LINE)
-    if hidden:
-        lines.append(f"… and {hidden} more")
-    return discord.Embed(colour=_COLOUR, title="The line", description="\n".join(lines) or texts.QUEUE_EMPTY)
+    return discord.Embed(colour=_COLOUR, title="The line", description=_fitted(lines, LINE) or texts.QUEUE_EMPTY)
 
 
 def history(jobs: Sequence[Job], page: int, *, more: bool) -> tuple[discord.Embed, discord.ui.View | None]:
@@ -55,7 +54,8 @@ def history(jobs: Sequence[Job], page: int, *, more: bool) -> tuple[discord.Embe
         when = words.moment(job.created_at // 1000)
         seed = f"Seed {job.tasks[0].seed}"
         lines.append(f"**{title(job, 120)}**\n{_where(job)} · {seed} · `{job.id}` · {when}{_why(job)}")
-    embed = discord.Embed(colour=_COLOUR, title="Your pictures", description="\n\n".join(lines) or texts.HISTORY_EMPTY)
+    text = _fitted(lines, PAGE, "\n\n") or texts.HISTORY_EMPTY
+    embed = discord.Embed(colour=_COLOUR, title="Your pictures", description=text)
     if page == 0 and not more:
         return embed, None
     embed.set_footer(text=f"page {page + 1}")
@@ -79,18 +79,26 @@ def usage(usages: Sequence[Usage]) -> discord.Embed:
         used = str(one.used) if rule.unit is Unit.IMAGES else words.amount(rule.unit, one.used)
         left = str(one.left) if rule.unit is Unit.IMAGES else words.amount(rule.unit, one.left)
         lines.append(f"**{words.rule(rule)}**{granted}\n{words.bar(share)} {used} used{held} · {left} left{resets}")
-    return discord.Embed(
-        colour=_COLOUR, title="Your quota", description="\n\n".join(lines) or "Nothing limits you here."
-    )
+    text = _fitted(lines, RULES, "\n\n") or texts.NO_LIMITS
+    return discord.Embed(colour=_COLOUR, title="Your quota", description=text)
 
 
 def rules(found: Sequence[Rule], default_daily_images: int) -> discord.Embed:
     """The server's rules with their ids."""
-    lines = [f"`{rule.id}` · {words.rule(rule)}" for rule in found[:RULES]]
-    if len(found) > RULES:
-        lines.append(f"… and {len(found) - RULES} more")
+    lines = [f"`{rule.id}` · {words.rule(rule)}" for rule in found]
     empty = texts.fill(texts.NO_RULES, limit=words.amount(Unit.IMAGES, default_daily_images))
-    return discord.Embed(colour=_COLOUR, title="Quota rules", description="\n".join(lines) or empty)
+    return discord.Embed(colour=_COLOUR, title="Quota rules", description=_fitted(lines, RULES) or empty)
+
+
+def _fitted(lines: Sequence[str], most: int, separator: str = "\n") -> str:
+    """As many of the entries as an embed holds, and how many are left out."""
+    shown = list(lines[:most])
+    while True:
+        hidden = len(lines) - len(shown)
+        text = separator.join([*shown, *([f"… and {hidden} more"] if hidden else [])])
+        if len(text) <= DESCRIPTION:
+            return text
+        shown.pop()
 
 
 def _where(job: Job) -> str:

@@ -24,6 +24,7 @@ CANCELLING: Final = "Cancelled job `{job}`."
 NOTHING_TO_CANCEL: Final = "You have nothing waiting or being painted here."
 QUEUE_EMPTY: Final = "Nobody is waiting. The brush is yours: /imagine"
 HISTORY_EMPTY: Final = "You have not painted anything in this server yet. Try /imagine"
+NO_LIMITS: Final = "Nothing limits you here."
 NO_RULES: Final = "No rules are set. Each member may have {limit} a day, as the operator has set for all servers."
 RULE_SET: Final = "Rule `{rule}` is set: {text}."
 RULE_REMOVED: Final = "Rule `{rule}` is removed."
@@ -137,8 +138,12 @@ def _put_together(code: Code, parameters: Parameters, *, escape: bool) -> str:
     prepare = _PREPARED.get(code)
     if prepare is not None:
         # What is prepared is made of numbers and of our own words.
-        return _FORMATTER.vformat(_SENTENCES[code], (), _Given({**parameters, **prepare(parameters)}, escape=False))
-    return _FORMATTER.vformat(_SENTENCES[code], (), _Given(parameters, escape=escape))
+        given = _Given({**parameters, **prepare(parameters)}, escape=False)
+    else:
+        given = _Given(parameters, escape=escape)
+    text = _FORMATTER.vformat(_SENTENCES[code], (), given).rstrip()
+    # A provider's reason may end anyhow; another sentence may follow.
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _quota(given: Parameters) -> dict[str, Parameter]:

@@ -266,8 +266,8 @@ async def test_missing_permissions_are_named_before_anything_is_queued(bot: Bot,
     answer = await private_answer(await alice.slash(readonly, "imagine", prompt="a red circle"))
     assert "Send Messages" in answer.text
     sandbox.overwrite(sandbox.studio, sandbox.world.bot, deny=Permission.ATTACH_FILES | Permission.EMBED_LINKS)
-    for name, values in (("imagine", {}), ("edit", {"image": png()})):
-        answer = await private_answer(await alice.slash(sandbox.studio, name, prompt="a boat", **values))
+    for name, options in (("imagine", {}), ("edit", {"image": png()})):
+        answer = await private_answer(await alice.slash(sandbox.studio, name, prompt="a boat", options=options))
         assert "Attach Files" in answer.text
         assert "Embed Links" in answer.text
     await nothing_happened(bot, sandbox, alice)

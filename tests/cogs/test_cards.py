@@ -1,0 +1,163 @@
+"""What a job's messages say, and that the longest legal inputs stay within Discord's limits."""
+
+from dataclasses import replace
+
+import discord
+import pytest
+
+from cogs.posting import NONCE_CHARACTERS, nonce
+from cogs.ui import cards, lists, modals
+from cogs.ui.buttons import ITEMS
+from config.catalogue import Catalogue
+from domain.errors import Code
+from domain.job import Card, Failure, Job, JobState, TaskState
+from domain.money import MicroUSD
+from domain.quota import Rule, Subject, Unit, Usage, Window
+from domain.request import InputPicture, Kind
+from jobs.queue import Standing
+from tests.cogs.jobs import made
+
+CATALOGUE = Catalogue.load()
+LONGEST = "*@<" * 666 + "xx"
+
+
+def check_limits(embed: discord.Embed, view: discord.ui.View | None) -> None:
+    """https://discord.com/developers/docs/resources/message#embed-object-embed-limits and of components."""
+    assert embed.description is not None
+    assert len(embed.description) <= 4096
+    assert len(embed) <= 6000
+    assert len(embed.footer.text or "") <= 2048
+    for row in view.to_components() if view is not None else []:
+        assert len(row["components"]) <= 5
+        ids = [button["custom_id"] for button in row["components"]]
+        assert len(set(ids)) == len(ids)
+        for button in row["components"]:
+            assert len(button["custom_id"]) <= 100
+            assert len(button["label"]) <= 80
+            assert any(item.__discord_ui_compiled_template__.fullmatch(button["custom_id"]) for item in ITEMS)
+
+
+def test_the_result_says_who_what_and_how() -> None:
+    parts = cards.result(made(cost=12_000), CATALOGUE)
+    assert parts.content == "<@30>"
+    assert parts.embed.description == (
+        "a red circle\n\nSeed 7 · HiDream tiny · 128×96\nworker (the only one that can) · 1.5 s · $0.012"
+    )
+
+
+def test_the_result_leads_to_its_parent() -> None:
+    parent = replace(made(), result=Card(20, 99))
+    parts = cards.result(made(), CATALOGUE, parent)
+    assert "https://discord.com/channels/10/20/99" in str(parts.embed.description)
+
+
+def test_what_did_not_come_is_named_with_what_it_cost() -> None:
+    job = made(count=3)
+    failed = replace(
+        job.tasks[1],
+        state=TaskState.FAILED,
+        picture=None,
+        seconds=None,
+        cost=None,
+        failure=Failure(Code.CONTENT_FLAGGED),
+    )
+    job = replace(job, tasks=(job.tasks[0], failed, job.tasks[2]))
+    described = str(cards.result(job, CATALOGUE).embed.description)
+    assert "1 of 3 pictures did not come" in described
+    assert "Nothing was charged." in described
+    assert "Seed 7, 9" in described
+
+
+@pytest.mark.parametrize("code", Code)
+def test_an_ending_says_what_was_charged(code: Code) -> None:
+    job = replace(made(state=JobState.FAILED), failure=Failure(code))
+    assert str(cards.ended(job).embed.description).count("Nothing was charged.") == 1
+    charged = replace(made(state=JobState.UNKNOWN, cost=12_000), failure=Failure(code))
+    assert "Charged: $0.012." in str(cards.ended(charged).embed.description)
+
+
+@pytest.mark.parametrize(
+    ("state", "progress", "shown"),
+    [
+        (JobState.QUEUED, cards.Progress(), "Waiting…"),
+        (JobState.QUEUED, cards.Progress(position=1), "Next in line"),
+        (JobState.QUEUED, cards.Progress(1, 8.0), "Next in line · starts in about 8 s"),
+        (JobState.QUEUED, cards.Progress(12, 200.0), "12th in line (place 12) · starts in about 3 min"),
+        (JobState.RUNNING, cards.Progress(loading_seconds=40.0), "Model loading, about 40 s on worker"),
+        (JobState.RUNNING, cards.Progress(), "Painting on worker… about 3 s"),
+        (JobState.SUBMITTING, cards.Progress(), "Painting on worker… about 3 s"),
+        (JobState.RUNNING, cards.Progress(step=(0, 7, 28)), "Painting on worker**\n▰▰▰▱▱▱▱▱▱▱▱▱ step 7 of 28"),
+    ],
+)
+def test_the_card_says_where_the_job_is(state: JobState, progress: cards.Progress, shown: str) -> None:
+    parts = cards.in_progress(made(state=state), progress, CATALOGUE)
+    assert shown in str(parts.embed.description)
+    assert parts.view is not None
+
+
+def test_a_preview_is_shown_while_it_is_painted() -> None:
+    progress = cards.Progress(step=(0, 1, 2), preview="preview.jpg")
+    parts = cards.in_progress(made(state=JobState.RUNNING), progress, CATALOGUE)
+    assert parts.embed.image.url == "attachment://preview.jpg"
+
+
+def longest() -> Job:
+    return replace(
+        made(
+            seed=2**31 - 1,
+            count=4,
+            prompt=LONGEST,
+            negative_prompt=LONGEST,
+            steps=50,
+            guidance=19.5,
+            model="a-model-that-has-left-the-catalogue",
+        ),
+        id="a" * 40,
+        reason="others_down",
+        failure=Failure(Code.BACKEND_FAILED, {"backend": "worker", "reason": LONGEST}),
+        result=Card(2**63, 2**63),
+    )
+
+
+def test_the_longest_inputs_stay_within_discords_limits() -> None:
+    job = longest()
+    for parts in (
+        cards.checking(LONGEST),
+        cards.in_progress(replace(job, state=JobState.QUEUED), cards.Progress(1000, 1e6), CATALOGUE),
+        cards.in_progress(replace(job, state=JobState.RUNNING), cards.Progress(step=(3, 50, 50)), CATALOGUE),
+        cards.result(job, CATALOGUE, job),
+        cards.ended(job),
+    ):
+        check_limits(parts.embed, parts.view)
+
+
+def test_long_lists_stay_within_discords_limits() -> None:
+    job = longest()
+    line = [Standing(job.id, 2**63, 2**63, place, 1e6) for place in range(1, 200)]
+    check_limits(lists.queue([job] * 50, line, {job.id: job}), None)
+    check_limits(*lists.history([job] * lists.PAGE, 100, more=True))
+    rules = [Rule(2**40, 2**63, Subject.ROLE, 2**63, Unit.GPU_SECONDS, Window.MONTH, 10**11) for _ in range(500)]
+    check_limits(lists.rules(rules, 50), None)
+    usages = [Usage(rule, 10**11, 10**11, 10**11, None) for rule in rules]
+    check_limits(lists.usage(usages), None)
+
+
+def test_the_modal_fits() -> None:
+    job = replace(longest(), request=longest().request.model_copy(update={"prompt": "x" * 2000}))
+    payload = modals.edit_again(job).to_dict()
+    assert len(payload["title"]) <= 45
+    assert len(payload["custom_id"]) <= 100
+    assert modals.edited_job(payload["custom_id"]) == job.id
+    edit = made(kind=Kind.EDIT, source=InputPicture(name="input.png", width=1, height=1))
+    assert "instruction" in modals.edit_again(edit).to_dict()["title"]
+
+
+def test_nonces_fit_and_differ() -> None:
+    made_up = {nonce(job_id, purpose) for job_id in ("a", "b") for purpose in ("result", "end")}
+    assert len(made_up) == 4
+    assert {len(one) for one in made_up} == {NONCE_CHARACTERS}
+
+
+def test_money_is_summed_over_pictures() -> None:
+    assert "$0.036" in str(cards.result(made(count=3, cost=12_000), CATALOGUE).embed.description)
+    assert made(count=3, cost=12_000).cost == MicroUSD(36_000)
