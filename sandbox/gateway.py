@@ -84,8 +84,11 @@ class Session:
 class Connection:
     """One WebSocket. Frames are queued and sent in order by a task of its own, so that dispatching never waits."""
 
-    def __init__(self, socket: web.WebSocketResponse, compress: Compressor | None) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse, compress: Compressor | None, transport: asyncio.Transport | None
+    ) -> None:
         self.socket = socket
+        self._transport = transport
         self._compress = compress
         self._outgoing: asyncio.Queue[Json | None] = asyncio.Queue()
 
@@ -102,6 +105,10 @@ class Connection:
                     await self.socket.send_bytes(self._compress(text))
             except (ConnectionError, RuntimeError):
                 return
+
+    def cut(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def finish(self) -> None:
         self._outgoing.put_nowait(None)
@@ -147,9 +154,7 @@ class Gateway:
     async def drop(self) -> None:
         """Cut every socket without a closing handshake; the sessions can be resumed."""
         for connection in list(self._connections):
-            transport = connection.socket._req.transport if connection.socket._req is not None else None
-            if transport is not None:
-                transport.abort()
+            connection.cut()
         await asyncio.sleep(0)
 
     async def close_with(self, code: int) -> None:
@@ -192,7 +197,7 @@ class Gateway:
             return socket
         kinds: dict[str, Any] = {"zlib-stream": zlib_stream, "zstd-stream": zstd_stream}
         compression = query.get("compress")
-        connection = Connection(socket, kinds[compression]() if compression in kinds else None)
+        connection = Connection(socket, kinds[compression]() if compression in kinds else None, request.transport)
         self._connections.add(connection)
         writer = asyncio.get_running_loop().create_task(connection.write_all())
         session: Session | None = None

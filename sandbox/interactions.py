@@ -21,6 +21,7 @@ from sandbox.world import World
 ACKNOWLEDGE_SECONDS = 3.0
 TOKEN_SECONDS = 15 * 60.0
 FOLLOWUPS_OF_USER_INSTALL = 5
+MOST_INTERACTIONS = 50_000
 
 
 class InteractionType(IntEnum):
@@ -123,6 +124,7 @@ class Interactions:
             interaction.owners = {"0": str(guild.id)}
         else:
             interaction.owners = {"1": str(user.id)}
+        self._forget_old()
         self._by_id[interaction.id] = interaction
         self._by_token[interaction.token] = interaction
         world.hub.publish(InteractionCreated(interaction))
@@ -130,6 +132,12 @@ class Interactions:
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
         return interaction
+
+    def _forget_old(self) -> None:
+        """Drop the oldest interaction where there are too many; its token is long dead then."""
+        if len(self._by_id) >= MOST_INTERACTIONS:
+            oldest = self._by_id.pop(next(iter(self._by_id)))
+            del self._by_token[oldest.token]
 
     async def close(self) -> None:
         for watch in list(self._watches):

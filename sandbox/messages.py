@@ -25,6 +25,8 @@ from sandbox.world import World
 NONCE_SECONDS = 300
 """How long a nonce with ``enforce_nonce`` finds its first message again ("a few minutes", says Discord)."""
 
+MOST_NONCES = 10_000
+
 SENDER_FLAGS = MessageFlag.SUPPRESS_EMBEDS | MessageFlag.SUPPRESS_NOTIFICATIONS | MessageFlag.IS_COMPONENTS_V2
 
 
@@ -96,6 +98,8 @@ class Messages:
         self._mention(message, channel, body.get("allowed_mentions"), pings=True)
         self.add(channel, message)
         if body.get("nonce") is not None and body.get("enforce_nonce"):
+            if len(self._nonces) >= MOST_NONCES:
+                del self._nonces[next(iter(self._nonces))]
             self._nonces[(author.id, channel.id, str(body["nonce"]))] = message
         return message
 

@@ -186,6 +186,7 @@ class Version:
 class Reaction:
     emoji: str
     user_ids: list[int]
+    by_bot: bool = False
 
 
 @dataclass(frozen=True)

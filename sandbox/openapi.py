@@ -7,10 +7,17 @@ needed only when a path is given.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 MOST_SHOWN = 300
+
+
+@lru_cache(maxsize=4)
+def load(path: Path) -> Description:
+    """The description in a file, read once."""
+    return Description(path)
 
 
 class Description:

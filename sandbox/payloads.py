@@ -273,7 +273,7 @@ def message(item: Message, *, content_hidden: bool = False) -> Json:
                 "count_details": {"burst": 0, "normal": len(reaction.user_ids)},
                 "burst_colors": [],
                 "me_burst": False,
-                "me": False,
+                "me": reaction.by_bot,
             }
             for reaction in item.reactions
         ]

@@ -11,6 +11,7 @@ from typing import Self
 from aiohttp import web
 
 from sandbox import cdn, default_world
+from sandbox import openapi as openapi_description
 from sandbox.clock import Clock, SystemClock
 from sandbox.commands import Commands
 from sandbox.events import ChannelUpdated
@@ -20,7 +21,6 @@ from sandbox.hands import TIMEOUT, Hands
 from sandbox.interactions import Interaction, Interactions
 from sandbox.messages import Messages
 from sandbox.model import Channel, Guild, Message, Overwrite, User
-from sandbox.openapi import Description
 from sandbox.page import Page
 from sandbox.permissions import Permission
 from sandbox.ratelimits import RateLimits
@@ -85,7 +85,7 @@ class Sandbox:
         self.rate_limits = rate_limits or RateLimits()
         path = openapi or os.environ.get("EASEL_DISCORD_OPENAPI")
         self._services = Services(self.world, self.messages, self.interactions, self.commands, self.gateway)
-        description = Description(Path(path)) if path else None
+        description = openapi_description.load(Path(path).resolve()) if path else None
         self._api = Api(self._services, token, self.rate_limits, self.faults, description)
         self._page = Page(self._services, self.furniture.alice)
         self._port = port

@@ -30,6 +30,8 @@ from sandbox.permissions import (
 from sandbox.snowflake import Snowflakes
 
 MOST_GUILDS = 2500
+MOST_CDN_BYTES = 1024**3
+"""What the CDN keeps in memory; older files are "no longer available"."""
 
 BOT_PERMISSIONS = MEMBER_DEFAULT | Permission.MANAGE_MESSAGES | Permission.MENTION_EVERYONE
 
@@ -164,9 +166,17 @@ class World:
 
     def keep_attachment(self, attachment: Attachment, channel_id: int) -> None:
         """Give an attachment a path nobody can guess, and keep it."""
+        self._make_room(attachment.size)
         path = f"attachments/{channel_id}/{attachment.id}/{secrets.token_urlsafe(16)}/{attachment.filename}"
         attachment.url = f"{self.cdn_base}/{path}"
         self.attachments[path] = attachment
+
+    def _make_room(self, size: int) -> None:
+        """Forget the oldest files where the CDN would hold too much."""
+        held = size + sum(attachment.size for attachment in self.attachments.values())
+        while held > MOST_CDN_BYTES and self.attachments:
+            oldest = next(iter(self.attachments))
+            held -= self.attachments.pop(oldest).size
 
     # -- finding things --------------------------------------------------------------------------
 

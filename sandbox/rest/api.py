@@ -13,14 +13,14 @@ from sandbox.errors import ApiError
 from sandbox.faults import Effect, Faults
 from sandbox.openapi import Description
 from sandbox.ratelimits import RateLimits
-from sandbox.rest import application, channels, interactions, messages
+from sandbox.rest import application, channels, interactions, messages, reactions
 from sandbox.rest.call import TABLE, Call, Reply, Route, Services
 from sandbox.uploads import Body, read_body
 
 PREFIX = "/api/v10"
 KEPT_REQUESTS = 50_000
 
-_TOPICS = (application, channels, interactions, messages)
+_TOPICS = (application, channels, interactions, messages, reactions)
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,27 @@ async def leave_thread(call: Call) -> Reply:
     return Reply(204)
 
 
+@route("GET", "/channels/{channel_id}/thread-members")
+async def thread_members(call: Call) -> Reply:
+    channel = call.channel()
+    if channel.thread is None:
+        raise errors.unknown_channel()
+    joined = payloads.timestamp(channel.thread.created_at)
+    return Reply(
+        json=[
+            {"id": str(channel.id), "user_id": str(user_id), "join_timestamp": joined, "flags": 0}
+            for user_id in channel.thread.member_ids
+        ]
+    )
+
+
+@route("GET", "/channels/{channel_id}/threads/archived/public")
+async def archived_threads(call: Call) -> Reply:
+    parent = call.channel(Permission.READ_MESSAGE_HISTORY)
+    threads = [c for c in call.world.channels.values() if c.thread and c.parent_id == parent.id and c.thread.archived]
+    return Reply(json={"threads": [payloads.channel(t) for t in threads], "members": [], "has_more": False})
+
+
 # -- guilds --------------------------------------------------------------------------------------
 
 

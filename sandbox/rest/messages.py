@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sandbox import errors, payloads
-from sandbox.events import PinsChanged, ReactionChanged, TypingStarted
+from sandbox.events import PinsChanged, TypingStarted
 from sandbox.messages import Origin, seen_by_bot
-from sandbox.model import Channel, Json, Message, MessageFlag, MessageType, Reaction
+from sandbox.model import Channel, Json, Message, MessageFlag, MessageType
 from sandbox.permissions import Permission
 from sandbox.rest.call import Call, Reply, route
 
@@ -85,20 +85,21 @@ def page(channel: Channel, limit: int, query: dict[str, str]) -> list[Message]:
     return shown[::-1]
 
 
-def _message(call: Call, needed: Permission = Permission.NONE) -> tuple[Channel, Message]:
+def message_of(call: Call, needed: Permission = Permission.NONE) -> tuple[Channel, Message]:
+    """The channel and message of the path."""
     channel = call.channel(needed)
     return channel, call.world.message(channel, call.id("message_id"))
 
 
 @route("GET", "/channels/{channel_id}/messages/{message_id}")
 async def get(call: Call) -> Reply:
-    _, message = _message(call, Permission.READ_MESSAGE_HISTORY)
+    _, message = message_of(call, Permission.READ_MESSAGE_HISTORY)
     return Reply(json=seen_by_bot(call.world, message))
 
 
 @route("PATCH", "/channels/{channel_id}/messages/{message_id}")
 async def edit(call: Call) -> Reply:
-    channel, message = _message(call)
+    channel, message = message_of(call)
     if message.author is not call.world.bot:
         only_flags = set(call.json) == {"flags"}
         if not only_flags:
@@ -115,7 +116,7 @@ async def edit(call: Call) -> Reply:
 
 @route("DELETE", "/channels/{channel_id}/messages/{message_id}")
 async def delete(call: Call) -> Reply:
-    channel, message = _message(call)
+    channel, message = message_of(call)
     have = call.world.permissions(call.world.bot, channel)
     if message.author is not call.world.bot and not have & Permission.MANAGE_MESSAGES:
         raise errors.missing_permissions()
@@ -152,7 +153,7 @@ async def typing(call: Call) -> Reply:
 @route("PUT", "/channels/{channel_id}/pins/{message_id}")
 @route("PUT", "/channels/{channel_id}/messages/pins/{message_id}")
 async def pin(call: Call) -> Reply:
-    channel, message = _message(call, Permission.MANAGE_MESSAGES)
+    channel, message = message_of(call, Permission.MANAGE_MESSAGES)
     if sum(other.pinned for other in channel.messages.values()) >= 250 and not message.pinned:
         raise errors.ApiError(400, 30003, "Maximum number of pins reached for the channel (250)")
     if not message.pinned:
@@ -165,7 +166,7 @@ async def pin(call: Call) -> Reply:
 @route("DELETE", "/channels/{channel_id}/pins/{message_id}")
 @route("DELETE", "/channels/{channel_id}/messages/pins/{message_id}")
 async def unpin(call: Call) -> Reply:
-    channel, message = _message(call, Permission.MANAGE_MESSAGES)
+    channel, message = message_of(call, Permission.MANAGE_MESSAGES)
     if message.pinned:
         message.pinned, message.pinned_at = False, None
         call.services.messages.changed(message)
@@ -196,41 +197,3 @@ async def pins(call: Call) -> Reply:
 async def pins_before_2025(call: Call) -> Reply:
     channel = call.channel(Permission.READ_MESSAGE_HISTORY)
     return Reply(json=[seen_by_bot(call.world, m) for m in channel.messages.values() if m.pinned])
-
-
-# -- reactions -----------------------------------------------------------------------------------
-
-
-def _reaction(message: Message, emoji: str) -> Reaction | None:
-    return next((reaction for reaction in message.reactions if reaction.emoji == emoji), None)
-
-
-@route("PUT", "/channels/{channel_id}/messages/{message_id}/reactions/{emoji_name}/@me")
-async def react(call: Call) -> Reply:
-    channel, message = _message(call, Permission.READ_MESSAGE_HISTORY)
-    emoji = call.parameters["emoji_name"]
-    if emoji.isascii():
-        raise errors.unknown_emoji()
-    reaction = _reaction(message, emoji)
-    if reaction is None:
-        if not call.world.permissions(call.world.bot, channel) & Permission.ADD_REACTIONS:
-            raise errors.missing_permissions()
-        reaction = Reaction(emoji, [])
-        message.reactions.append(reaction)
-    if call.world.bot.id not in reaction.user_ids:
-        reaction.user_ids.append(call.world.bot.id)
-        call.world.hub.publish(ReactionChanged(message, call.world.bot, emoji, True))
-    return Reply(204)
-
-
-@route("DELETE", "/channels/{channel_id}/messages/{message_id}/reactions/{emoji_name}/@me")
-async def unreact(call: Call) -> Reply:
-    _, message = _message(call)
-    emoji = call.parameters["emoji_name"]
-    reaction = _reaction(message, emoji)
-    if reaction is not None and call.world.bot.id in reaction.user_ids:
-        reaction.user_ids.remove(call.world.bot.id)
-        if not reaction.user_ids:
-            message.reactions.remove(reaction)
-        call.world.hub.publish(ReactionChanged(message, call.world.bot, emoji, False))
-    return Reply(204)

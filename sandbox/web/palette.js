@@ -55,6 +55,8 @@ export class Palette {
     this.element.querySelectorAll(".palette-item").forEach((row, index) => row.setAttribute("aria-selected", String(index === this.selected)));
     const field = document.activeElement;
     if (field?.matches("input, textarea")) {
+      field.setAttribute("aria-controls", this.element.id);
+      field.setAttribute("aria-autocomplete", "list");
       if (this.selected >= 0) field.setAttribute("aria-activedescendant", `${this.element.id}-${this.selected}`);
       else field.removeAttribute("aria-activedescendant");
     }

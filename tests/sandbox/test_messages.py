@@ -192,7 +192,12 @@ async def test_pins_reactions_and_deletions(sandbox: Sandbox, connect: Connect) 
     await messages[0].unpin()
     await messages[0].add_reaction("🎨")
     assert sandbox.studio.messages[messages[0].id].reactions[0].emoji == "🎨"
+    found = await channel.fetch_message(messages[0].id)
+    assert [user.id async for user in found.reactions[0].users()] == [messages[0].author.id]
     await messages[0].remove_reaction("🎨", messages[0].author)
+    await messages[0].add_reaction("👍")
+    await messages[0].clear_reactions()
+    assert sandbox.studio.messages[messages[0].id].reactions == []
     with pytest.raises(discord.HTTPException) as caught:
         await messages[0].add_reaction("nothing")
     assert caught.value.code == 10014
@@ -215,6 +220,9 @@ async def test_threads_are_started_and_written_in(sandbox: Sandbox, connect: Con
     message = await channel.send("start")
     thread = await message.create_thread(name="Details")
     await thread.send("inside")
+    assert len(await thread.fetch_members()) == 1
+    await thread.edit(archived=True)
+    assert [archived.name async for archived in channel.archived_threads()] == ["Details"]
     made = sandbox.channel("Details")
     assert made.type == ChannelType.PUBLIC_THREAD
     assert [m.content for m in made.messages.values()] == ["inside"]
