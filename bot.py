@@ -174,6 +174,7 @@ def _catalogue(settings: Settings, backends: Mapping[str, Backend]) -> Catalogue
     catalogue = Catalogue.load()
     if settings.easel_presets is not None:
         catalogue = catalogue.with_presets(load_presets(settings.easel_presets))
+    RunwareBackend.check_presets(catalogue)
     catalogue = catalogue.restricted_to(backends, _local_models(settings))
     for setting, key in (
         ("EASEL_IMAGINE_MODEL", settings.easel_imagine_model),

@@ -20,6 +20,7 @@ def test_type_imagine_see_progress_and_picture_reroll_it_and_edit_one_of_your_ow
 
     with whole_bot(tmp_path / "bot.log") as url, opened(url) as alice:
         alice.type_command("imagine", "a red star on a blue background")
+        alice.option("count", "3")  # long enough for a card that changes every two seconds
         alice.option("steps", "50")
         alice.option("seed", "7")
         alice.send()
@@ -31,6 +32,7 @@ def test_type_imagine_see_progress_and_picture_reroll_it_and_edit_one_of_your_ow
         expect(first).to_contain_text("a red star on a blue background")
         expect(first.get_by_test_id("mention")).to_have_text("@Alice")
         expect(card).to_have_count(0)  # the card has gone, the result stays
+        expect(first.get_by_test_id("attachment-image")).to_have_count(3)
         picture = Image.open(io.BytesIO(alice.pixels(first)))
         assert picture.size == (128, 128)
 
