@@ -140,11 +140,15 @@ class EaselBot(commands.AutoShardedBot):
         if interaction.type is discord.InteractionType.modal_submit:
             job_id = modals.edited_job(interaction.custom_id or "")
             if job_id is None:
-                await guarded(interaction, _stale())
+                await guarded(interaction, self._stale(interaction))
             else:
                 await guarded(interaction, self._pictures.submit_edit(interaction, job_id, modals.values(interaction)))
         elif interaction.type is discord.InteractionType.component and not is_ours(interaction):
-            await guarded(interaction, _stale())
+            await guarded(interaction, self._stale(interaction))
+
+    async def _stale(self, interaction: Interaction) -> None:
+        check_server(interaction, self.services.settings)
+        raise UserError(Code.BUTTON_STALE)
 
     # What buttons ask for.
 
@@ -179,7 +183,3 @@ class EaselBot(commands.AutoShardedBot):
             return True
         self._presses[key] = now
         return False
-
-
-async def _stale() -> None:
-    raise UserError(Code.BUTTON_STALE)
