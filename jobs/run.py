@@ -8,8 +8,8 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -274,10 +274,9 @@ class JobRun:
         workshop = self._workshop
         match event:
             case Accepted():
-                async with workshop.database.transaction() as tx:
+                async with self._step() as tx:
                     await workshop.jobs.accepted_task(tx, self.job_id, event.indexes, event.remote_id)
                     self._note(event.indexes, TaskState.ACCEPTED)
-                    await self._submitted(tx)
             case Working():
                 await self._working()
             case Loading():
@@ -314,7 +313,7 @@ class JobRun:
             return
         if made.seconds is not None:
             workshop.estimates.learn(self._offer.key, made.seconds)
-        async with workshop.database.transaction() as tx:
+        async with self._step() as tx:
             await workshop.jobs.made_task(
                 tx,
                 self.job_id,
@@ -326,23 +325,36 @@ class JobRun:
                 flagged=False,
             )
             self._note((made.index,), TaskState.DONE)
-            await self._submitted(tx)
 
     async def _working(self) -> None:
-        if self.state is JobState.ACCEPTED:
-            async with self._workshop.database.transaction() as tx:
+        if self.state is not JobState.ACCEPTED:
+            return
+        async with self._workshop.database.transaction() as tx:
+            # Another picture's call may have said so while this one waited for its turn.
+            moves = self.state is JobState.ACCEPTED
+            if moves:
                 await self._workshop.jobs.working(tx, self.job_id)
+        if moves:
             self._changed(JobState.RUNNING)
 
-    async def _submitted(self, tx: Transaction) -> None:
-        """SUBMITTING -> ACCEPTED, once no picture is left whose fate is open and one of them was accepted."""
-        states = self._tasks.values()
-        if (
-            self.state is JobState.SUBMITTING
-            and TaskState.ACCEPTED in states
-            and not {TaskState.PENDING, TaskState.SUBMITTING} & set(states)
-        ):
-            await self._workshop.jobs.accepted(tx, self.job_id)
+    @asynccontextmanager
+    async def _step(self) -> AsyncIterator[Transaction]:
+        """One transaction in which pictures move on.
+
+        SUBMITTING -> ACCEPTED with the step after which no picture's fate is open and one of them was accepted.
+        """
+        async with self._workshop.database.transaction() as tx:
+            yield tx
+            states = set(self._tasks.values())
+            moves = (
+                self.state is JobState.SUBMITTING
+                and TaskState.ACCEPTED in states
+                and not {TaskState.PENDING, TaskState.SUBMITTING} & states
+            )
+            if moves:
+                await self._workshop.jobs.accepted(tx, self.job_id)
+        # Told when it is committed: a listener may look at once.
+        if moves:
             self._changed(JobState.ACCEPTED)
 
     async def _end_tasks(
@@ -353,10 +365,9 @@ class JobRun:
         if not still:
             return
         failure = Failure(error.code, error.parameters)
-        async with self._workshop.database.transaction() as tx:
+        async with self._step() as tx:
             await self._workshop.jobs.end_tasks(tx, self.job_id, still, state, failure, cost)
             self._note(still, state)
-            await self._submitted(tx)
 
     async def _lost(self, indexes: Sequence[int], error: EaselError) -> None:
         """The call came to no end that tells what it cost: never sent again where that would be paid twice."""

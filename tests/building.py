@@ -174,6 +174,7 @@ async def open_house(
 ) -> AsyncIterator[House]:
     """Open the house on a folder, as the process does at its start. ``working``: the dispatcher takes jobs."""
     clock = clock or Clock()
+    folder.mkdir(parents=True, exist_ok=True)
     chosen = Settings.model_validate({"easel_data_dir": folder, "easel_max_queued_per_user": 1000} | settings)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database.open(folder / "easel.db"))
