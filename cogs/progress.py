@@ -24,6 +24,9 @@ from jobs.events import JobEvent, ModelLoading, PreviewReady, QueueMoved, StateC
 log = logging.getLogger(__name__)
 
 _SHOWN = WAITING | UNDER_WAY
+SETTLING_SECONDS = 0.3
+"""A job that was just started says within this time whether it loads a model or takes steps."""
+LONGER_SECONDS = 10.0
 PAUSE_SECONDS = 1.0
 """Rest after something unexpected broke."""
 _PREVIEW_TYPES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
@@ -38,6 +41,8 @@ class _Live:
     progress: cards.Progress
     preview: bytes | None = None
     changed: bool = False
+    not_before: float = 0.0
+    """On the clock: more is about to be known, and an edit now would use up the card's turn."""
     editing: asyncio.Task[None] | None = None
 
 
@@ -47,6 +52,7 @@ class ProgressCards:
     def __init__(self, client: discord.Client, services: Services, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._services = services
+        self._clock = clock
         self._budget = EditBudget(clock)
         self.started_at = services.clock().timestamp() * 1000
         self._live: dict[str, _Live] = {}
@@ -176,7 +182,7 @@ class ProgressCards:
                 case StateChanged():
                     self._state_changed(event)
                 case ModelLoading():
-                    self._update(event.job_id, loading_seconds=event.seconds)
+                    self._loading(event)
                 case StepDone():
                     step = (event.index, event.step, event.steps)
                     self._update(event.job_id, step=step, loading_seconds=None)
@@ -198,6 +204,8 @@ class ProgressCards:
         if event.state in WAITING:
             live.progress = cards.Progress()
             live.preview = None
+        elif live.job.state in WAITING:
+            live.not_before = self._clock() + SETTLING_SECONDS
         live.job = replace(live.job, state=event.state)
         live.changed = True
         self._spawn(self._refresh(event.job_id))
@@ -210,6 +218,13 @@ class ProgressCards:
             live.job = job
             live.changed = True
             self._work.set()
+
+    def _loading(self, event: ModelLoading) -> None:
+        live = self._live.get(event.job_id)
+        shown = live.progress.loading_seconds if live is not None else None
+        # A countdown is not worth the edits that it would take from the steps; a longer wait is.
+        if shown is None or event.seconds > shown + LONGER_SECONDS:
+            self._update(event.job_id, loading_seconds=event.seconds)
 
     def _update(self, job_id: str, **changes: object) -> None:
         live = self._live.get(job_id)
@@ -266,7 +281,9 @@ class ProgressCards:
             for live in list(self._live.values()):
                 if not live.changed or live.editing is not None:
                     continue
-                wait = self._budget.take(live.card.channel_id, live.card.message_id)
+                wait = live.not_before - self._clock()
+                if wait <= 0:
+                    wait = self._budget.take(live.card.channel_id, live.card.message_id)
                 if wait > 0:
                     soonest = wait if soonest is None else min(soonest, wait)
                     continue
