@@ -65,8 +65,9 @@ Evidence: ``discord.requests`` (every REST call with body, files, status, answer
 """
 
 from sandbox.clock import Clock, ManualClock, SystemClock
-from sandbox.hands import DidNotRespond, Hands, Invocation, Modal
+from sandbox.hands import Hands
 from sandbox.interactions import CallbackType, Interaction, InteractionType
+from sandbox.invocation import DidNotRespond, Invocation, Modal
 from sandbox.model import (
     Attachment,
     Button,

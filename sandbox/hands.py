@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sandbox import commands, payloads
-from sandbox.interactions import CallbackType, Interaction, InteractionType, State
+from sandbox.interactions import Interaction, InteractionType
+from sandbox.invocation import TIMEOUT as TIMEOUT
+from sandbox.invocation import DidNotRespond as DidNotRespond
+from sandbox.invocation import Invocation as Invocation
+from sandbox.invocation import Modal as Modal
 from sandbox.messages import Origin
+from sandbox.modals import submission
 from sandbox.model import (
     SELECTS,
     Channel,
@@ -26,88 +30,6 @@ from sandbox.model import (
 from sandbox.options import ClientRefuses, Resolved, command_data, find_leaf
 from sandbox.permissions import Permission
 from sandbox.rest.call import Services
-
-TIMEOUT = 10.0
-"""Real seconds that the waiting calls wait unless told otherwise."""
-
-
-class DidNotRespond(Exception):
-    """Three seconds passed without an acknowledgement: "The application did not respond"."""
-
-
-@dataclass(frozen=True)
-class Modal:
-    """A modal on the user's screen."""
-
-    interaction: Interaction
-    payload: Json
-
-    @property
-    def title(self) -> str:
-        return str(self.payload["title"])
-
-    @property
-    def fields(self) -> list[Json]:
-        """The components that take a value, in order."""
-        return [c for c in walk_components(self.payload["components"]) if c.get("custom_id")]
-
-
-class Invocation:
-    """Something a user did that a bot must answer."""
-
-    def __init__(self, services: Services, interaction: Interaction) -> None:
-        self._services = services
-        self.interaction = interaction
-
-    async def acknowledged(self, timeout: float = TIMEOUT) -> CallbackType:
-        """Wait for the acknowledgement.
-
-        Raises:
-            DidNotRespond: the three seconds passed.
-            TimeoutError: ``timeout`` real seconds passed.
-        """
-        interaction = self.interaction
-        await self._services.world.hub.wait(
-            lambda: interaction.state is not State.WAITING or None, timeout, "the bot's acknowledgement"
-        )
-        if interaction.state is State.FAILED:
-            raise DidNotRespond("The application did not respond")
-        assert interaction.callback is not None
-        return interaction.callback
-
-    async def response(self, timeout: float = TIMEOUT) -> Message:
-        """The @original message once it is more than "thinking…" (after a deferral: once it is filled).
-
-        Raises:
-            DidNotRespond: the three seconds passed.
-            TimeoutError: ``timeout`` real seconds passed.
-        """
-        await self.acknowledged(timeout)
-
-        def look() -> Message | None:
-            message = self.interaction.response
-            return message if message is not None and (message.deleted or not message.is_thinking) else None
-
-        return await self._services.world.hub.wait(look, timeout, "the bot's response")
-
-    async def followup(self, number: int = 1, timeout: float = TIMEOUT) -> Message:
-        """The n-th follow-up, counted from 1; one that filled the "thinking…" message counts."""
-
-        def look() -> Message | None:
-            sent = self.interaction.followups
-            return sent[number - 1] if len(sent) >= number else None
-
-        return await self._services.world.hub.wait(look, timeout, f"follow-up {number}")
-
-    async def modal(self, timeout: float = TIMEOUT) -> Modal:
-        """The modal that the bot answered with."""
-        if await self.acknowledged(timeout) is not CallbackType.MODAL or self.interaction.modal is None:
-            raise AssertionError(f"the bot answered with {self.interaction.callback}, not with a modal")
-        return Modal(self.interaction, self.interaction.modal)
-
-    @property
-    def followups(self) -> list[Message]:
-        return list(self.interaction.followups)
 
 
 class Hands:
@@ -184,6 +106,7 @@ class Hands:
         self,
         channel: Channel,
         name: str,
+        /,
         *,
         raw: bool = False,
         options: Mapping[str, Any] | None = None,
@@ -192,8 +115,9 @@ class Hands:
         """Use a slash command, sub-commands by their full name: ``slash(channel, "quotas set", limit=5)``.
 
         Values: str, int, float, bool, :class:`User` or :class:`Hands`, :class:`Channel`, :class:`Role`,
-        :class:`File`. ``options`` is for names that are no Python identifiers. ``raw`` is a hostile client:
-        no permission, range, choice or requirement is checked, and unknown options are sent.
+        :class:`File`. ``options`` is for option names that Python or this call has other uses for.
+        ``raw`` is a hostile client: no permission, range, choice or requirement is checked, and unknown options
+        are sent.
 
         Raises:
             ClientRefuses: Discord's client would not send this.
@@ -203,7 +127,16 @@ class Hands:
         return self._act(InteractionType.COMMAND, channel, data)
 
     async def autocomplete(
-        self, channel: Channel, name: str, option: str, typed: str, timeout: float = TIMEOUT, **values: Any
+        self,
+        channel: Channel,
+        name: str,
+        option: str,
+        typed: str,
+        /,
+        *,
+        timeout: float = TIMEOUT,
+        options: Mapping[str, Any] | None = None,
+        **values: Any,
     ) -> list[Json]:
         """Type into an option that autocompletes; the choices that the bot offers (``name``, ``value``).
 
@@ -215,7 +148,12 @@ class Hands:
         if found is None or not found.get("autocomplete"):
             raise ClientRefuses(f"/{name} has no option {option} with autocomplete")
         data = command_data(
-            leaf, {**values, option: typed}, self._resolved(channel), self.user, raw=False, focused=option
+            leaf,
+            {**(options or {}), **values, option: typed},
+            self._resolved(channel),
+            self.user,
+            raw=False,
+            focused=option,
         )
         invocation = self._act(InteractionType.AUTOCOMPLETE, channel, data)
         await invocation.acknowledged(timeout)
@@ -341,8 +279,6 @@ class Hands:
         Values: str for texts and radio groups, bool for a checkbox, sequences for selects, checkbox groups
         and (of :class:`File`) uploads.
         """
-        from sandbox.modals import submission
-
         opened_by = modal.interaction
         resolved = self._resolved(opened_by.channel)
         data = submission(modal.payload, values or {}, resolved, self._select_value, raw=raw)

@@ -15,7 +15,8 @@ from aiohttp import web
 
 from sandbox import events, page_payloads
 from sandbox.errors import ApiError
-from sandbox.hands import DidNotRespond, Hands, Modal
+from sandbox.hands import Hands
+from sandbox.invocation import DidNotRespond, Modal
 from sandbox.model import Channel, File, Json, Message, User
 from sandbox.options import ClientRefuses, find_leaf
 from sandbox.permissions import Permission
@@ -67,6 +68,8 @@ class Page:
     def close(self) -> None:
         """End all streams, so that the server can stop."""
         for stream in self._streams:
+            if stream.full():
+                stream.get_nowait()
             stream.put_nowait(None)
 
     # -- files -----------------------------------------------------------------------------------
@@ -204,7 +207,7 @@ class Page:
     async def _autocomplete(self, hands: Hands, body: Json, raw: Body) -> Json:
         channel = self._visible(hands.user, body.get("channel_id"))
         values = self._values(hands, channel, str(body["name"]), body.get("options") or {}, {})
-        choices = await hands.autocomplete(channel, body["name"], body["option"], str(body["typed"]), **values)
+        choices = await hands.autocomplete(channel, body["name"], body["option"], str(body["typed"]), options=values)
         return {"choices": choices}
 
     def _values(self, hands: Hands, channel: Channel, name: str, given: Json, files: dict[int, File]) -> dict[str, Any]:

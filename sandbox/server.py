@@ -17,8 +17,9 @@ from sandbox.commands import Commands
 from sandbox.events import ChannelUpdated
 from sandbox.faults import Faults
 from sandbox.gateway import HEARTBEAT_MS, Gateway
-from sandbox.hands import TIMEOUT, Hands
+from sandbox.hands import Hands
 from sandbox.interactions import Interaction, Interactions
+from sandbox.invocation import TIMEOUT
 from sandbox.messages import Messages
 from sandbox.model import Channel, Guild, Message, Overwrite, User
 from sandbox.page import Page

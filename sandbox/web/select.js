@@ -32,7 +32,12 @@ export function selectMenu(item, { disabled = false, onchange, testid }) {
   const control = h("button.select-button", {
     type: "button", disabled, "aria-haspopup": "listbox", "aria-expanded": "false", testid: testid ?? `select-${item.custom_id}`,
     onclick: () => toggle(list.hidden),
-    onkeydown: (event) => event.key === "ArrowDown" && (event.preventDefault(), toggle(true)),
+    onkeydown: (event) => {
+      if (event.key !== "ArrowDown" || !list.hidden) return;
+      event.preventDefault();
+      event.stopPropagation();
+      toggle(true);
+    },
   }, words, icon("down", 20));
   const box = h("div.select", {
     onkeydown: (event) => {

@@ -85,6 +85,12 @@ class Studio:
             names = [name for name in ("HiDream-I1-Dev", "HiDream-I1-Full") if current.lower() in name.lower()]
             return [app_commands.Choice(name=name, value=name) for name in names]
 
+        @bot.tree.command(description="A card of Components V2")
+        async def card(interaction: discord.Interaction[Bot]) -> None:
+            await interaction.response.send_message(
+                view=Card(), file=discord.File(io.BytesIO(picture(64, 64)), "fox.png")
+            )
+
         @bot.tree.command(description="Never answers")
         async def silent(interaction: discord.Interaction[Bot]) -> None: ...
 
@@ -102,8 +108,27 @@ class Studio:
             data: Any = interaction.data or {}
             if data.get("custom_id") == "reroll":
                 await interaction.response.send_message("rerolled", ephemeral=True)
+            if data.get("custom_id") == "size":
+                await interaction.response.send_message(f"chose {data['values'][0]}", ephemeral=True)
             if data.get("custom_id") == "edit":
                 await interaction.response.send_modal(EditModal())
+
+
+class Card(discord.ui.LayoutView):
+    """A container with words, a picture and a select menu."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout=None)
+        container: discord.ui.Container[Card] = discord.ui.Container(accent_color=0x57F287)
+        container.add_item(discord.ui.TextDisplay("## A fox"))
+        container.add_item(discord.ui.MediaGallery(discord.MediaGalleryItem("attachment://fox.png")))
+        menu: discord.ui.Select[Card] = discord.ui.Select(
+            custom_id="size",
+            placeholder="Size",
+            options=[discord.SelectOption(label=size) for size in ("small", "large")],
+        )
+        container.add_item(discord.ui.ActionRow(menu))
+        self.add_item(container)
 
 
 class EditModal(discord.ui.Modal, title="Edit picture"):
@@ -188,6 +213,32 @@ async def test_a_file_is_given_to_a_command(sandbox: Sandbox, studio: Studio, pa
     await expect(page.get_by_test_id("drop-image")).to_contain_text("cat.png")
     await page.get_by_test_id("option-input-prompt").press("Enter")
     await expect(page.get_by_text(f"step 1 of 2, {len(image)} bytes")).to_be_visible()
+
+
+async def test_components_v2_are_drawn_and_chosen_in(sandbox: Sandbox, studio: Studio, page: Page) -> None:
+    await type_command(page, "/card")
+    await page.keyboard.press("Enter")
+    container = page.get_by_test_id("container")
+    await expect(container.locator("h4")).to_have_text("A fox")
+    await expect(container.get_by_test_id("attachment-image")).to_have_js_property("naturalWidth", 64)
+    await expect(page.get_by_test_id("attachment-image")).to_have_count(1)
+    await container.get_by_test_id("select-size").press("ArrowDown")
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".message.ephemeral").get_by_test_id("message-text")).to_have_text("chose large")
+
+
+async def test_files_are_pasted_into_a_message(sandbox: Sandbox, page: Page) -> None:
+    await page.get_by_test_id("composer-input").evaluate(
+        """(field) => {
+            const data = new DataTransfer();
+            data.items.add(new File(["words"], "notes.txt", {type: "text/plain"}));
+            field.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true}));
+        }"""
+    )
+    await expect(page.get_by_test_id("upload-tray")).to_contain_text("notes.txt")
+    await page.get_by_test_id("composer-input").press("Enter")
+    await expect(page.get_by_test_id("attachment-file")).to_contain_text("notes.txt")
 
 
 async def test_a_silent_bot_is_told_of(sandbox: Sandbox, studio: Studio, page: Page, clock: ManualClock) -> None:
