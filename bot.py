@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import discord
 import httpx
 from rich.console import Console
@@ -40,7 +41,7 @@ from db.folder import DATABASE_NAME, exclusive
 from db.guilds import GuildStore
 from db.jobs import JobStore
 from db.ledger import LedgerStore
-from domain.errors import Code, EaselError, OperatorError
+from domain.errors import Code, EaselError, InternalError, OperatorError
 from jobs import checkup
 from jobs.attachments import Attachments
 from jobs.dispatcher import Dispatcher
@@ -241,6 +242,9 @@ async def serve(settings: Settings) -> int:
                 raise OperatorError(
                     Code.SETTING_INVALID, setting="DISCORD_TOKEN", problem="Discord does not accept it"
                 ) from error
+            except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
+                # Only at the start: once connected, discord.py connects again by itself.
+                raise InternalError(Code.DISCORD_UNREACHABLE, problem=type(error).__name__) from error
             finally:
                 for task in (ready, stopping):
                     task.cancel()
@@ -337,9 +341,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return asyncio.run(examine(settings))
             case _:
                 return asyncio.run(back_up(settings, given.file))
-    except OperatorError as error:
+    except EaselError as error:
         sys.stderr.write(f"easel: {texts.for_operator(error)}\n")
-        return MISCONFIGURED
+        return MISCONFIGURED if isinstance(error, OperatorError) else BROKEN
     except KeyboardInterrupt:
         return FINE
 

@@ -68,6 +68,7 @@ class Code(StrEnum):
     WORKER_DIED = "worker_died"
     TOO_MANY_STARTS = "too_many_starts"
     DEADLINE_PASSED = "deadline_passed"
+    DISCORD_UNREACHABLE = "discord_unreachable"
     OUTCOME_UNKNOWN = "outcome_unknown"
     UNEXPECTED = "unexpected"
 

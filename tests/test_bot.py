@@ -1,0 +1,135 @@
+"""The door, as a person and a supervisor see it: real processes, exit statuses, one line on the terminal."""
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from docs.page import whole_bot
+
+ROOT = Path(__file__).parents[1]
+MEGABYTE = 2**20
+
+
+def run_bot(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """``bot.py`` with nothing set but what is given."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("EASEL_", "DISCORD_", "WAVESPEED_", "RUNWARE_"))
+    }
+    return subprocess.run(
+        [sys.executable, "bot.py", *arguments],
+        cwd=ROOT,
+        env={**environment, **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "named"),
+    [
+        (["run"], {}, "DISCORD_TOKEN"),
+        (["run"], {"EASEL_MAX_QUEUED": "many"}, "EASEL_MAX_QUEUED"),
+        (["run"], {"EASEL_BACKENDS": "worker,typo"}, "EASEL_BACKENDS"),
+        (["run"], {"EASEL_DALY_BUDGET_USD": "3"}, "EASEL_DALY_BUDGET_USD"),
+        (["run"], {"EASEL_CONFIG": "/nowhere/easel.toml"}, "EASEL_CONFIG"),
+        (["run"], {"DISCORD_TOKEN": "x", "EASEL_IMAGINE_MODEL": "nothing"}, "EASEL_IMAGINE_MODEL"),
+        (["run"], {"DISCORD_TOKEN": "x", "EASEL_DATA_DIR": "/proc/easel"}, "EASEL_DATA_DIR"),
+        (["run"], {"DISCORD_TOKEN": "canary", "DISCORD_API_URL": "http://127.0.0.1:1/api/v10"}, "cannot be reached"),
+        (["worker"], {}, "EASEL_LOCAL_MODEL"),
+        (["worker", "--host", "0.0.0.0"], {"EASEL_LOCAL_MODEL": "tiny"}, "EASEL_WORKER_TOKEN"),
+        (["backup", "/nowhere/copy.db"], {"EASEL_DATA_DIR": "/nowhere"}, "EASEL_DATA_DIR"),
+    ],
+)
+def test_what_the_operator_has_to_mend_is_one_line_that_names_it(
+    arguments: list[str], settings: dict[str, str], named: str, tmp_path: Path
+) -> None:
+    ended = run_bot(*arguments, **{"EASEL_DATA_DIR": str(tmp_path / "data"), **settings})
+    told = [line for line in ended.stderr.splitlines() if line.startswith("easel: ")]
+    assert ended.returncode == (1 if named == "cannot be reached" else 2)
+    assert len(told) == 1, ended.stderr
+    assert named in told[0]
+    assert "Traceback" not in ended.stderr
+    assert "canary" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["paint"], ["sandbox", "--port", "high"], ["backup"]])
+def test_bad_usage_ends_with_2_and_no_traceback(arguments: list[str]) -> None:
+    ended = run_bot(*arguments)
+    assert ended.returncode == 2
+    assert "usage:" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_two_bots_on_one_data_folder_are_refused(tmp_path: Path) -> None:
+    with whole_bot(tmp_path / "bot.log", EASEL_DATA_DIR=str(tmp_path / "data")):
+        ended = run_bot("run", DISCORD_TOKEN="x", EASEL_DATA_DIR=str(tmp_path / "data"))
+    assert ended.returncode == 2
+    assert "another" in ended.stderr.lower()
+
+
+def test_backup_copies_a_database_that_is_in_use_and_overwrites_nothing(tmp_path: Path) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy.db"
+    with whole_bot(tmp_path / "bot.log", EASEL_DATA_DIR=str(data)):
+        first = run_bot("backup", str(copy), EASEL_DATA_DIR=str(data))
+        second = run_bot("backup", str(copy), EASEL_DATA_DIR=str(data))
+    assert first.returncode == 0
+    assert second.returncode == 2
+    with sqlite3.connect(copy) as connection:
+        assert connection.execute("SELECT count(*) FROM boots").fetchone() == (1,)
+
+
+def test_the_doctor_finds_what_is_missing_and_says_what_to_do(tmp_path: Path) -> None:
+    ended = run_bot("doctor", EASEL_DATA_DIR=str(tmp_path / "data"))
+    assert ended.returncode == 1
+    assert "DISCORD_TOKEN is not set" in ended.stdout
+    assert "EASEL_LOCAL_MODEL" in ended.stdout
+
+
+def children_of_this_test() -> tuple[psutil.Process, list[psutil.Process]]:
+    """The bot of a sandbox run, and its children: the sandbox and the worker."""
+    (bot,) = [child for child in psutil.Process().children() if {"bot.py", "sandbox"} <= set(child.cmdline())]
+    return bot, bot.children()
+
+
+def test_a_run_has_no_torch_in_the_bot_stays_small_and_ends_with_all_its_children(tmp_path: Path) -> None:
+    with whole_bot(tmp_path / "bot.log"):  # SIGTERM ends it, and the status has to be 0
+        bot, children = children_of_this_test()
+        loaded = {Path(region.path).name for region in bot.memory_maps()}
+        assert not [name for name in loaded if re.match(r"libtorch|libc10", name)]
+        assert bot.memory_info().rss < 150 * MEGABYTE
+        assert len(children) == 2
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
+
+
+def test_importing_the_bot_imports_no_torch() -> None:
+    program = "import sys, bot; sys.exit(any(m in sys.modules for m in ('torch', 'diffusers', 'transformers')))"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+def kill_a_run(log: Path, left: list[psutil.Process]) -> None:
+    """Start the bot and kill it alone."""
+    with whole_bot(log):
+        bot, children = children_of_this_test()
+        left += children
+        bot.send_signal(signal.SIGKILL)
+
+
+def test_a_killed_bot_leaves_no_worker_and_no_sandbox_behind(tmp_path: Path) -> None:
+    left: list[psutil.Process] = []
+    with pytest.raises(AssertionError, match="the bot ended with"):
+        kill_a_run(tmp_path / "bot.log", left)
+    assert len(left) == 2
+    _, alive = psutil.wait_procs(left, timeout=20)
+    assert alive == []
