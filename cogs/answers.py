@@ -78,5 +78,10 @@ async def privately(
     except discord.HTTPException as error:
         level = logging.DEBUG if error.code in TOO_LATE else logging.WARNING
         log.log(level, "interaction %s could not be answered: %s", interaction.id, error)
+    except RuntimeError as error:
+        # aiohttp's word for "the bot is being stopped".
+        if not interaction.client.is_closed():
+            raise
+        log.debug("interaction %s could not be answered: %s", interaction.id, error)
     except (discord.InteractionResponded, discord.RateLimited, aiohttp.ClientError, OSError) as error:
         log.warning("interaction %s could not be answered: %s", interaction.id, error)

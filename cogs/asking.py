@@ -57,9 +57,32 @@ def check_manages_server(interaction: Interaction) -> None:
         raise UserError(Code.NEEDS_MANAGE_SERVER)
 
 
-def manages_messages(interaction: Interaction) -> bool:
-    """Whether the member may cancel what others have asked for in this channel."""
-    return interaction.permissions.manage_messages or interaction.permissions.administrator
+def permissions_in(interaction: Interaction, channel_id: int) -> discord.Permissions:
+    """What the member may do in a channel of this server; nothing where that can't be told.
+
+    Of other channels' private threads nothing can be told: who is in them is not known without asking.
+    """
+    if channel_id == interaction.channel_id:
+        return interaction.permissions
+    if interaction.guild is None or not isinstance(interaction.user, discord.Member):
+        return discord.Permissions.none()
+    channel = interaction.guild.get_channel_or_thread(channel_id)
+    if channel is None or (isinstance(channel, discord.Thread) and channel.is_private()):
+        return discord.Permissions.none()
+    return channel.permissions_for(interaction.user)
+
+
+def can_see(interaction: Interaction, place: Place) -> bool:
+    """Whether the member may know of a job: it is their own, or in a channel that they can read."""
+    return place.user_id == interaction.user.id or permissions_in(interaction, place.channel_id).view_channel
+
+
+def can_cancel(interaction: Interaction, place: Place) -> bool:
+    """Whether the member may cancel a job: it is their own, or in a channel where they manage messages."""
+    if place.user_id == interaction.user.id:
+        return True
+    have = permissions_in(interaction, place.channel_id)
+    return have.manage_messages or have.administrator
 
 
 def answer_of(interaction: Interaction) -> Answer:

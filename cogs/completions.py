@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cogs.asking import Interaction, manages_messages
+from cogs.asking import Interaction, can_cancel
 from cogs.options import words_of
 from cogs.services import Services
 from cogs.slash import Complete
@@ -78,8 +78,8 @@ class Completions:
         """The member's own jobs that are not over; everybody's for those who manage messages."""
         if interaction.guild_id is None:
             return []
-        whose = None if manages_messages(interaction) else interaction.user.id
-        return _choices(await self._services.jobs.open_in(interaction.guild_id, whose), typed)
+        jobs = await self._services.jobs.open_in(interaction.guild_id)
+        return _choices([job for job in jobs if can_cancel(interaction, job.place)], typed)
 
     async def rules(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
         """The server's quota rules."""

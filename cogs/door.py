@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from cogs.answers import NETWORK_ERRORS, PUBLIC, in_time, privately
-from cogs.asking import Interaction, answer_of, asker, check_permissions, check_server
+from cogs.asking import Interaction, answer_of, asker, can_see, check_permissions, check_server
 from cogs.progress import ProgressCards
 from cogs.services import Services
 from cogs.ui import cards, texts
@@ -76,10 +76,13 @@ class Door:
             await self._answer(interaction, admission, card)
 
     async def job(self, interaction: Interaction, job_id: str) -> Job:
-        """A job of this server. Raises UserError (JOB_UNKNOWN) for all others: nobody learns what others have."""
+        """A job of this server, in a channel that the member can read.
+
+        Raises UserError (JOB_UNKNOWN) for all others: nobody learns what is asked for elsewhere.
+        """
         guild_id = check_server(interaction, self._services.settings)
         found = await self._services.jobs.get(job_id.strip()) if 0 < len(job_id) <= MAX_JOB_ID else None
-        if found is None or found.place.guild_id != guild_id:
+        if found is None or found.place.guild_id != guild_id or not can_see(interaction, found.place):
             raise UserError(Code.JOB_UNKNOWN, job=job_id[:MAX_JOB_ID])
         return found
 

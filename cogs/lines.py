@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from cogs.answers import PUBLIC, in_time, privately
-from cogs.asking import Interaction, asker, check_server, manages_messages
+from cogs.asking import Interaction, asker, can_cancel, can_see, check_server
 from cogs.completions import Completions
 from cogs.door import Door
 from cogs.options import CommandOption, read_options, read_text
@@ -49,7 +49,9 @@ class JobCommands:
         open_jobs = await in_time(interaction, self._services.jobs.open_in(guild_id), private=True)
         line = [standing for standing in await self._services.queue.line() if standing.guild_id == guild_id]
         under_way = [job for job in open_jobs if job.state in UNDER_WAY]
-        await privately(interaction, embed=lists.queue(under_way, line, {job.id: job for job in open_jobs}))
+        # What is asked for in channels that the member can't read is counted, but not shown.
+        readable = {job.id: job for job in open_jobs if can_see(interaction, job.place)}
+        await privately(interaction, embed=lists.queue(under_way, line, readable))
 
     async def cancel(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/cancel"""
@@ -97,5 +99,5 @@ class JobCommands:
         return jobs[number * lists.PAGE : end], number, len(jobs) > end and number < _MAX_PAGE
 
     def _check_may_cancel(self, interaction: Interaction, job: Job) -> None:
-        if job.place.user_id != interaction.user.id and not manages_messages(interaction):
+        if not can_cancel(interaction, job.place):
             raise UserError(Code.JOB_NOT_YOURS)

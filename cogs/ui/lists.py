@@ -36,14 +36,15 @@ _STATES: Final[Mapping[JobState, str]] = {
 }
 
 
-def queue(under_way: Sequence[Job], line: Sequence[Standing], jobs: Mapping[str, Job]) -> discord.Embed:
-    """Who is being painted for, and who waits: ``line`` is the guild's part of it."""
-    lines = [f"🎨 <@{job.place.user_id}> · {title(job)} · `{job.id}`" for job in under_way]
+def queue(under_way: Sequence[Job], line: Sequence[Standing], readable: Mapping[str, Job]) -> discord.Embed:
+    """Who is being painted for, and who waits: ``line`` is the guild's part of it.
+
+    Of jobs that are not ``readable`` it is shown that they are there, and nothing else.
+    """
+    lines = [f"🎨 {_in_line(readable.get(job.id), '')}" for job in under_way]
     for standing in line:
-        job = jobs.get(standing.job_id)
-        what = f" · {title(job)}" if job is not None else ""
         wait = f"about {words.duration(standing.wait_seconds)}" if standing.wait_seconds >= 1 else "now"
-        lines.append(f"**{standing.position}.** <@{standing.user_id}> · {wait}{what} · `{standing.job_id}`")
+        lines.append(f"**{standing.position}.** {_in_line(readable.get(standing.job_id), wait)}")
     return discord.Embed(colour=_COLOUR, title="The line", description=_fitted(lines, LINE) or texts.QUEUE_EMPTY)
 
 
@@ -73,12 +74,14 @@ def usage(usages: Sequence[Usage]) -> discord.Embed:
     for one in usages:
         rule = one.rule
         share = 1.0 if one.allowed <= 0 else min(1.0, (one.used + one.held) / one.allowed)
-        held = f" · {words.amount(rule.unit, one.held)} held" if one.held else ""
+        held = (
+            f" · {one.held if rule.unit is Unit.IMAGES else words.amount(rule.unit, one.held)} held" if one.held else ""
+        )
         granted = f" (with {words.amount(rule.unit, one.granted)} granted)" if one.granted else ""
-        resets = f" · more {words.moment(one.resets_at)}" if one.resets_at is not None else ""
+        resets = f" · resets {words.moment(one.resets_at)}" if one.resets_at is not None else ""
         used = str(one.used) if rule.unit is Unit.IMAGES else words.amount(rule.unit, one.used)
         left = str(one.left) if rule.unit is Unit.IMAGES else words.amount(rule.unit, one.left)
-        lines.append(f"**{words.rule(rule)}**{granted}\n{words.bar(share)} {used} used{held} · {left} left{resets}")
+        lines.append(f"**{words.own_rule(rule)}**{granted}\n{words.bar(share)} {used} used{held} · {left} left{resets}")
     text = _fitted(lines, RULES, "\n\n") or texts.NO_LIMITS
     return discord.Embed(colour=_COLOUR, title="Your quota", description=text)
 
@@ -88,6 +91,13 @@ def rules(found: Sequence[Rule], default_daily_images: int) -> discord.Embed:
     lines = [f"`{rule.id}` · {words.rule(rule)}" for rule in found]
     empty = texts.fill(texts.NO_RULES, limit=words.amount(Unit.IMAGES, default_daily_images))
     return discord.Embed(colour=_COLOUR, title="Quota rules", description=_fitted(lines, RULES) or empty)
+
+
+def _in_line(job: Job | None, wait: str) -> str:
+    parts = ["somebody in another channel", wait] if job is None else [f"<@{job.place.user_id}>", wait]
+    if job is not None:
+        parts += [title(job), f"`{job.id}`"]
+    return " · ".join(part for part in parts if part)
 
 
 def _fitted(lines: Sequence[str], most: int, separator: str = "\n") -> str:

@@ -137,3 +137,10 @@ def subject(kind: Subject, subject_id: int) -> str:
 def rule(value: Rule) -> str:
     """``each member: 20 pictures a day``."""
     return f"{subject(value.subject, value.subject_id)}: {amount(value.unit, value.limit)} {window(value.window)}"
+
+
+def own_rule(value: Rule) -> str:
+    """The same, as the member reads it for whom it holds: ``You: 20 pictures a day``."""
+    personal = value.subject in (Subject.MEMBER, Subject.ROLE, Subject.EVERY_MEMBER)
+    whom = "You" if personal else subject(value.subject, value.subject_id).capitalize()
+    return f"{whom}: {amount(value.unit, value.limit)} {window(value.window)}"

@@ -9,6 +9,7 @@ from domain.job import JobState
 from sandbox import Sandbox
 from sandbox.interactions import CallbackType
 from sandbox.options import ClientRefuses
+from sandbox.permissions import Permission
 from tests.doubles import Paint, ScriptedBackend, Steps
 from tests.e2e.conftest import Bot, bot_with
 from tests.e2e.test_bad_input import private_answer
@@ -91,6 +92,27 @@ async def test_only_those_who_manage_messages_cancel_for_others(
     assert [choice["value"] for choice in await ada.autocomplete(sandbox.studio, "cancel", "job", "")] == [job.id]
     await ada.click(card, "Cancel")
     await bot.until(job.id, JobState.CANCELLED)
+
+
+async def test_what_is_asked_for_in_a_channel_that_one_cannot_read_stays_there(
+    bot: Bot, sandbox: Sandbox, painter: ScriptedBackend
+) -> None:
+    never = asyncio.Event()
+    painter.script = (Steps(1), never, Paint())
+    alice, bob = sandbox.user("alice"), sandbox.user("bob")
+    secret = sandbox.channel("playground")
+    sandbox.overwrite(secret, bob.user, deny=Permission.VIEW_CHANNEL)
+    await (await alice.slash(secret, "imagine", prompt="a surprise for bob")).response()
+    [job] = await bot.jobs_of(alice.id)
+    line = await private_answer(await bob.slash(sandbox.studio, "queue"))
+    assert "somebody in another channel" in line.text
+    assert "surprise" not in line.text
+    assert job.id not in line.text
+    for name in ("reroll", "cancel"):
+        answer = await private_answer(await bob.slash(sandbox.studio, name, job=job.id))
+        assert "no job" in answer.text
+        assert "surprise" not in answer.text
+    assert "surprise" in (await private_answer(await alice.slash(sandbox.studio, "queue"))).text
 
 
 async def test_the_history_has_pages(bot: Bot, sandbox: Sandbox) -> None:
