@@ -5,6 +5,7 @@ import io
 
 from PIL import Image
 
+from backends.base import Loading, Preview, Progress
 from domain.job import JobState
 from sandbox import Sandbox
 from sandbox.model import File
@@ -130,3 +131,28 @@ async def test_buttons_and_an_open_modal_live_through_a_restart(bot: Bot, sandbo
     await alice.submit_modal(modal, {"prompt": "a green circle"})
     third = await bot.result(after=second)
     assert "a green circle" in third.text
+
+
+async def test_the_card_says_that_the_model_is_loading_and_shows_a_preview(
+    bot: Bot, sandbox: Sandbox, painter: ScriptedBackend
+) -> None:
+    loaded, go_on = asyncio.Event(), asyncio.Event()
+    preview = io.BytesIO()
+    Image.new("RGB", (32, 32), "teal").save(preview, "jpeg")
+    painter.script = (
+        Loading(40),
+        loaded,
+        Progress(0, 3, 28),
+        Preview(0, preview.getvalue(), "image/jpeg"),
+        go_on,
+        Paint(),
+    )
+    card = await (await sandbox.user("alice").slash(sandbox.studio, "imagine", prompt="a red circle")).response()
+    await sandbox.wait_until(lambda: "Model loading, about 40 s" in card.text, what="the loading")
+    loaded.set()
+    await sandbox.wait_until(lambda: "step 3 of 28" in card.text and bool(card.attachments), what="the preview")
+    assert [attachment.filename for attachment in card.attachments] == ["preview.jpg"]
+    go_on.set()
+    result = await bot.result()
+    assert result.id != card.id
+    await bot.gone(card)
