@@ -5,12 +5,15 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+import aiosqlite
 
 from backends.base import Backend
 from config.catalogue import Catalogue, Model
@@ -159,6 +162,29 @@ class House:
     async def spent(self) -> tuple[int, int]:
         """The money that all servers together have used and hold."""
         return await self.counted(Unit.MONEY, Subject.OPERATOR, 0)
+
+
+async def cancelled_at(number: int, work: Coroutine[Any, Any, object]) -> bool:
+    """Cancel the work just when it hands SQLite its statement of that number (commit and rollback count too).
+
+    False where the work was over before: there is no such statement.
+    """
+    given = 0
+    original: Any = aiosqlite.Connection._execute
+    task = asyncio.create_task(work)
+
+    async def counting(self: aiosqlite.Connection, function: Any, *values: Any, **named: Any) -> object:
+        nonlocal given
+        given += 1
+        if given == number:
+            task.cancel()
+        return await original(self, function, *values, **named)
+
+    with patch.object(aiosqlite.Connection, "_execute", counting):
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+    return given >= number
 
 
 @asynccontextmanager
