@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from backends.worker.training.scenes import COLOURS, Item, Layout, Place, Scene, Size, choose
+from backends.worker.training.scenes import Item, Layout, Place, Scene, Size, choose
 
 SIZE_WORDS: Final[dict[Size, str]] = {Size.SMALL: "small", Size.LARGE: "large"}
 SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
@@ -112,7 +112,7 @@ def _subject(rng: np.random.Generator, scene: Scene) -> str:
         return f"{first} {place_phrase(rng, place)}"
     second = a_noun(rng, items[1])
     if scene.layout is Layout.ROW:
-        wordings = (
+        wordings: tuple[str, ...] = (
             f"{first} and {second}",
             f"{first} and {second}",
             f"{first} next to {second}",

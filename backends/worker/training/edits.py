@@ -16,14 +16,13 @@ from backends.worker.training.captions import (
     word_for,
 )
 from backends.worker.training.scenes import (
-    CORNERS,
+    CANVAS,
     COLOURS,
+    CORNERS,
     DIRECTIONS,
     SHAPES,
     SIDES,
     SINGLE_RADIUS,
-    CANVAS,
-    Item,
     Layout,
     Place,
     Scene,
@@ -145,7 +144,11 @@ def _move(rng: np.random.Generator, scene: Scene) -> Edit | None:
         return None
     name = _the(rng, scene, 0)
     phrase = place_phrase(rng, place)
-    to = "to " + phrase.removeprefix("on ").removeprefix("at ").removeprefix("in ") if phrase != "on top" else "to the top"
+    to = (
+        "to " + phrase.removeprefix("on ").removeprefix("at ").removeprefix("in ")
+        if phrase != "on top"
+        else "to the top"
+    )
     wordings = (f"move {name} {to}", f"move {name} {to}", f"put {name} {phrase}")
     target = with_item(scene, 0, replace(item, place=place, x=x, y=y))
     return Edit(EditKind.MOVE, choose(rng, wordings), scene, target, 0)

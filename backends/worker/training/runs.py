@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -51,14 +50,18 @@ class Machine:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled and self.low_precision)
 
 
-def learning_rate_factor(step: int, steps: int, warmup: int = 100, floor: float = 0.02, flat: float = 0.5) -> float:
-    """Linear warm-up, then 1 for the ``flat`` share of the run, then a cosine down to ``floor``."""
+def learning_rate_factor(
+    progress: float, step: int, warmup: int = 100, floor: float = 0.02, flat: float = 0.5
+) -> float:
+    """Linear warm-up, then 1 for the ``flat`` share of the run, then a cosine down to ``floor``.
+
+    ``progress`` is the share of the run that is done (0..1).
+    """
     if step < warmup:
         return (step + 1) / warmup
-    progress = min(1.0, step / max(1, steps))
     if progress <= flat:
         return 1.0
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (progress - flat) / (1 - flat)))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (min(1.0, progress) - flat) / (1 - flat)))
 
 
 @dataclass
@@ -86,7 +89,7 @@ class Run:
         """Replaces the checkpoint at once: a cut in the middle leaves the old one whole."""
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(dict(state), partial)
-        os.replace(partial, self.checkpoint)
+        partial.replace(self.checkpoint)
         self._last_save = time.monotonic()
 
     def save_is_due(self) -> bool:

@@ -137,8 +137,7 @@ def is_held_out_triple(shape: str, colour: str, background: str) -> bool:
 def is_held_out(scene: Scene) -> bool:
     """Whether the scene shows a held-out pair or triple, and so may only be used to judge."""
     return any(
-        (item.shape, item.colour) in HELD_OUT_PAIRS
-        or is_held_out_triple(item.shape, item.colour, scene.background)
+        (item.shape, item.colour) in HELD_OUT_PAIRS or is_held_out_triple(item.shape, item.colour, scene.background)
         for item in scene.items
     )
 
@@ -216,9 +215,7 @@ def sample_group(rng: np.random.Generator) -> Scene:
         4: ((-30, -30), (30, -30), (-30, 30), (30, 30)),
     }[count]
     radius = GROUP_RADIUS[count]
-    items = tuple(
-        placed(rng, shape, colour, Size.MEDIUM, Place.CENTER, 64 + dx, 64 + dy, radius) for dx, dy in spots
-    )
+    items = tuple(placed(rng, shape, colour, Size.MEDIUM, Place.CENTER, 64 + dx, 64 + dy, radius) for dx, dy in spots)
     return Scene(background, items, Layout.GROUP)
 
 
@@ -227,8 +224,8 @@ def _two_colours(rng: np.random.Generator) -> tuple[str, str]:
     return COLOURS[int(first)], COLOURS[int(second)]
 
 
-SINGLE_SHARE: Final = 0.50
-PAIR_SHARE: Final = 0.38
+SINGLE_SHARE: Final = 0.58
+PAIR_SHARE: Final = 0.34
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:

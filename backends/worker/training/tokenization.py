@@ -24,13 +24,32 @@ from backends.worker.training.captions import COUNT_WORDS, SYNONYMS, caption, pl
 from backends.worker.training.edits import sample_edit, vary
 from backends.worker.training.scenes import sample_scene
 
-T5_LENGTH: Final = 16
+T5_LENGTH: Final = 8
 LLAMA_LENGTH: Final = 16
 """``model_max_length`` of tokenizer_3 and tokenizer_4: the pipeline pads to it, training runs at exactly it."""
 CLIP_LENGTH: Final = 218
 CLIP_VOCABULARY: Final = 760
 
-UNSAID: Final = frozenset("a an the please show me of picture nice beautiful simple cute shiny pretty cool flat".split())
+UNSAID: Final = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "please",
+        "show",
+        "me",
+        "of",
+        "picture",
+        "nice",
+        "beautiful",
+        "simple",
+        "cute",
+        "shiny",
+        "pretty",
+        "cool",
+        "flat",
+    ]
+)
 """Words of the captions that carry nothing: tokenizer_4 drops them like unknown ones."""
 
 
@@ -76,7 +95,7 @@ def _words(texts: list[str]) -> Counter[str]:
 
 
 def _clip_tokenizer(texts: list[str]) -> CLIPTokenizer:
-    bpe = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"))
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     shape = CLIPTokenizer(vocab={"<|startoftext|>": 0, "<|endoftext|>": 1}, merges=[]).backend_tokenizer
     bpe.normalizer = shape.normalizer
     bpe.pre_tokenizer = shape.pre_tokenizer
@@ -119,7 +138,8 @@ def _llama_tokenizer(words: Counter[str]) -> PreTrainedTokenizerFast:
     known = sorted({folded.get(word.lower(), word.lower()) for word in words if word.isalpha()} - UNSAID)
     vocabulary = {"<|begin_of_text|>": 0, "<|eot_id|>": 1, "<|unknown|>": 2}
     vocabulary |= {word: index + len(vocabulary) for index, word in enumerate(known)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<|unknown|>"))
+    begin, end, unknown = list(vocabulary)[:3]
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
     steps: list[Any] = [normalizers.NFKC(), normalizers.Lowercase()]
     steps += [normalizers.Replace(str(count), f" {word} ") for count, word in COUNT_WORDS.items()]
     steps.append(normalizers.Replace(Regex(r"[^a-z]+"), " "))
@@ -132,10 +152,10 @@ def _llama_tokenizer(words: Counter[str]) -> PreTrainedTokenizerFast:
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token="<|begin_of_text|>",
-        eos_token="<|eot_id|>",
-        pad_token="<|eot_id|>",
-        unk_token="<|unknown|>",
+        bos_token=begin,
+        eos_token=end,
+        pad_token=end,
+        unk_token=unknown,
         model_max_length=LLAMA_LENGTH,
         clean_up_tokenization_spaces=False,
     )

@@ -83,7 +83,9 @@ def cut(pool: npt.NDArray[np.uint8], rng: np.random.Generator, side: int, count:
     return crops
 
 
-def _losses(vae: AutoencoderKL, pictures: Tensor, settings: VaeSettings, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+def _losses(
+    vae: AutoencoderKL, pictures: Tensor, settings: VaeSettings, noise: torch.Generator
+) -> tuple[Tensor, Tensor]:
     moments = vae.encoder(pictures)
     mean, log_variance = moments.float().chunk(2, dim=1)
     log_variance = log_variance.clamp(-20, 10)
@@ -136,14 +138,14 @@ def train_vae(vae: AutoencoderKL, run: Run, machine: Machine, settings: VaeSetti
     with progress_bar(title, settings.steps, step) as (progress, task):
         while step < settings.steps:
             crops = [crop for crop in settings.crops if step >= crop.start * settings.steps][-1]
-            rate = settings.learning_rate * learning_rate_factor(step, settings.steps, flat=0.4)
+            rate = settings.learning_rate * learning_rate_factor(step / settings.steps, step, flat=0.4)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             pictures = to_tensor(cut(pool, rng, crops.side, crops.count)).to(machine.device)
             with machine.autocast(enabled=step < 0.93 * settings.steps):
                 loss, squared = _losses(vae, pictures, settings, noise)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             if guard.accept(loss.item() + norm.item()):
                 optimizer.step()
