@@ -40,7 +40,6 @@ class Delivery(commands.Cog):
         self._online = online
         self._room = asyncio.Semaphore(AT_A_TIME)
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._begun_here: set[str] = set()
         self._loop_task: asyncio.Task[None] | None = None
 
     async def cog_load(self) -> None:
@@ -103,9 +102,9 @@ class Delivery(commands.Cog):
 
     async def _post(self, job: Job) -> None:
         await self._progress.release(job.id, settle=False)
-        look_first = job.state is JobState.POSTING and job.id not in self._begun_here
-        if job.state is JobState.FINISHED:
-            self._begun_here.add(job.id)
+        # A post that was begun before, by an earlier process or in vain by this one, may be in the channel.
+        look_first = job.state is JobState.POSTING
+        if not look_first:
             await self._services.outbox.begin(job.id)
         parent = await self._services.jobs.get(job.parent_id) if job.parent_id is not None else None
         parts = cards.result(job, self._services.catalogue, parent)
@@ -121,7 +120,6 @@ class Delivery(commands.Cog):
         # The card goes first: a process that ends here posts nothing twice, and leaves no card behind.
         await self._put_card_away(job.id)
         await self._services.outbox.posted(job.id, result)
-        self._begun_here.discard(job.id)
         await self._put_card_away(job.id)
 
     async def _put_card_away(self, job_id: str) -> None:
@@ -144,7 +142,6 @@ class Delivery(commands.Cog):
     async def _give_up(self, job: Job, failure: Failure) -> None:
         log.warning("job %s can't be delivered: %s", job.id, failure)
         await self._services.outbox.undeliverable(job.id, failure)
-        self._begun_here.discard(job.id)
         fresh = await self._services.jobs.get(job.id)
         if fresh is not None and fresh.card is not None:
             try:

@@ -27,6 +27,8 @@ _SHOWN = WAITING | UNDER_WAY
 SETTLING_SECONDS = 0.3
 """A job that was just started says within this time whether it loads a model or takes steps."""
 LONGER_SECONDS = 10.0
+LOOK_SECONDS = 0.5
+"""Between two looks at the line for the cards of those who wait."""
 PAUSE_SECONDS = 1.0
 """Rest after something unexpected broke."""
 _PREVIEW_TYPES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
@@ -58,6 +60,7 @@ class ProgressCards:
         self._live: dict[str, _Live] = {}
         self._looked_up: set[str] = set()
         self._answering: dict[str, asyncio.Event] = {}
+        self._next_look = 0.0
         self._queue_moved = False
         self._work = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -274,10 +277,13 @@ class ProgressCards:
         while True:
             await self._work.wait()
             self._work.clear()
-            if self._queue_moved:
-                self._queue_moved = False
-                await self._move_queue()
             soonest: float | None = None
+            if self._queue_moved:
+                soonest = max(0.0, self._next_look - self._clock()) or None
+                if soonest is None:
+                    self._queue_moved = False
+                    self._next_look = self._clock() + LOOK_SECONDS
+                    await self._move_queue()
             for live in list(self._live.values()):
                 if not live.changed or live.editing is not None:
                     continue

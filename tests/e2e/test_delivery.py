@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from backends.base import BackendFailed
 from domain.errors import Code, OperatorError
 from domain.job import Card, JobState
@@ -214,3 +216,40 @@ async def test_several_restarts_leave_one_post_a_job(
     await sandbox.wait_until(lambda: len(results_in(sandbox)) == 3, what="three pictures")
     await running.stop()
     assert len(results_in(sandbox)) == 3
+
+
+async def test_an_outcome_that_could_not_be_noted_is_found_and_noted_later(
+    bot: Bot, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cogs.delivery.PAUSE_SECONDS", 0.0)
+    posted, failures = bot.services.outbox.posted, 1
+
+    async def fail_once(job_id: str, result: Card) -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise RuntimeError("the disk is full")
+        await posted(job_id, result)
+
+    monkeypatch.setattr(bot.services.outbox, "posted", fail_once)
+    await (await sandbox.user("alice").slash(sandbox.studio, "imagine", prompt="a red circle")).response()
+    [job] = await bot.jobs_of(sandbox.user("alice").id)
+    sandbox.messages._nonces.clear()
+    job = await bot.until(job.id, JobState.POSTED)
+    [result] = results_in(sandbox)
+    assert job.result == Card(sandbox.studio.id, result.id)
+
+
+async def test_a_dead_interaction_token_and_a_new_session_keep_nothing_from_arriving(
+    bot: Bot, sandbox: Sandbox, painter: ScriptedBackend
+) -> None:
+    go_on = asyncio.Event()
+    painter.script = (go_on, Paint())
+    alice = sandbox.user("alice")
+    invocation = await alice.slash(sandbox.studio, "imagine", prompt="a red circle")
+    card = await invocation.response()
+    sandbox.expire_token(invocation.interaction)
+    sandbox.gateway.reconnect()
+    go_on.set()
+    await bot.result()
+    await bot.gone(card)
