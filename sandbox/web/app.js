@@ -4,7 +4,7 @@ import { get, listen, post } from "./api.js";
 import { Composer } from "./composer.js";
 import { fill, h } from "./dom.js";
 import { openMenu } from "./menu.js";
-import { drawMessages, redraw } from "./messages.js";
+import { drawMessages, jumpTo, redraw } from "./messages.js";
 import { openModal } from "./modal.js";
 import { drawFrame } from "./sidebar.js";
 import { channel, guild, store, take } from "./store.js";
@@ -233,8 +233,16 @@ function remember(key, value) {
   sessionStorage.setItem(`sandbox.${key}`, value);
 }
 
+/** Links to channels and messages lead there within the page, as in Discord's client. */
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest?.("a[data-channel]");
+  if (!link) return;
+  event.preventDefault();
+  if (channel(link.dataset.channel)) await openChannel(link.dataset.channel);
+  if (link.dataset.message) jumpTo(link.dataset.message);
+});
 document.addEventListener("click", (event) => {
-  const target = event.target.closest?.("[data-channel]");
+  const target = event.target.closest?.(".mention[data-channel]:not(a)");
   if (target && channel(target.dataset.channel)) openChannel(target.dataset.channel);
 });
 document.addEventListener("keydown", (event) => {

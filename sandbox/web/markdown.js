@@ -27,7 +27,17 @@ const INLINE = [
   [/^@(everyone|here)\b/, (m) => h("span.mention", {}, m[0])],
 ];
 
+const PLACE = /^https:\/\/(?:ptb\.|canary\.)?discord(?:app)?\.com\/channels\/(?:\d+|@me)\/(\d+)(?:\/(\d+))?$/;
+
 function link(url, ...children) {
+  const place = PLACE.exec(url);
+  if (place) {
+    const [, channelId, messageId] = place;
+    const name = channels().find((item) => item.id === channelId)?.name ?? "unknown";
+    const isBare = children.length === 1 && children[0] === url;
+    return h(isBare ? "a.mention" : "a", { href: url, "data-channel": channelId, "data-message": messageId, testid: "message-link" },
+      isBare ? `#${name}${messageId ? " › 💬" : ""}` : children);
+  }
   return h("a", { href: url, target: "_blank", rel: "noreferrer noopener" }, ...children);
 }
 

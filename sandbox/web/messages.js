@@ -164,7 +164,8 @@ function nameOf(user) {
   return name;
 }
 
-function jumpTo(id) {
+/** Bring a message into view and let it light up for a moment. */
+export function jumpTo(id) {
   const row = document.querySelector(`[data-message="${id}"]`);
   row?.scrollIntoView({ block: "center" });
   row?.classList.add("flash");

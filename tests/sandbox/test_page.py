@@ -294,6 +294,18 @@ async def test_what_is_written_never_becomes_markup(sandbox: Sandbox, page: Page
     await expect(spoiler.locator("span")).to_be_visible()
 
 
+async def test_a_link_to_a_message_leads_there(sandbox: Sandbox, page: Page) -> None:
+    bob = sandbox.user("bob")
+    target = await bob.send(sandbox.channel("playground"), "over here")
+    url = f"https://discord.com/channels/{sandbox.guild.id}/{target.channel_id}/{target.id}"
+    await bob.send(sandbox.studio, f"{url} or [there]({url})")
+    links = page.get_by_test_id("message-link")
+    await expect(links).to_have_text(["#playground › 💬", "there"])
+    await links.nth(1).click()
+    await expect(page.get_by_test_id("channel-title")).to_have_text("playground")
+    await expect(page.get_by_text("over here")).to_be_in_viewport()
+
+
 async def test_it_fits_a_phone(sandbox: Sandbox, studio: Studio, page: Page) -> None:
     await page.set_viewport_size({"width": 390, "height": 844})
     await expect(page.get_by_test_id("channel-studio")).to_be_hidden()
