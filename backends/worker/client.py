@@ -81,8 +81,7 @@ class WorkerBackend:
     @classmethod
     def on_socket(cls, process: WorkerProcess) -> Self:
         """For a worker that was started by us."""
-        transport = httpx.AsyncHTTPTransport(uds=str(process.socket), limits=_LIMITS)
-        return cls(_client(transport, "http://worker", None), process)
+        return cls(socket_client(process.socket), process)
 
     @classmethod
     def at_url(cls, url: str, token: str | None) -> Self:
@@ -113,7 +112,7 @@ class WorkerBackend:
             return _down(OperatorError(Code.BACKEND_ANSWER_INVALID, backend=self.key))
         if body.protocol != PROTOCOL_VERSION:
             return _down(
-                OperatorError(Code.BACKEND_REFUSED, backend=self.key, problem=f"it speaks protocol {body.protocol}")
+                OperatorError(Code.BACKEND_REFUSED, backend=self.key, reason=f"it speaks protocol {body.protocol}")
             )
         problem = Failure(body.problem.code, body.problem.parameters) if body.problem is not None else None
         detail = f"{body.device or 'starting'}, engine {body.version}"
@@ -225,17 +224,22 @@ class WorkerBackend:
         if status in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS):
             return BackendUnavailable(OperatorError(Code.BACKEND_RATE_LIMITED, backend=self.key), BUSY_RETRY_SECONDS)
         if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-            return BackendFailed(OperatorError(Code.BACKEND_FAILED, backend=self.key, problem=f"HTTP {status}"))
+            return BackendFailed(OperatorError(Code.BACKEND_FAILED, backend=self.key, reason=f"HTTP {status}"))
         try:
             event = ErrorEvent.model_validate_json(b"".join([line async for line in _lines(response)]))
         except ValidationError:
-            problem = f"HTTP {status}"
-            return RequestRefused(OperatorError(Code.BACKEND_REFUSED, backend=self.key, problem=problem))
+            reason = f"HTTP {status}"
+            return RequestRefused(OperatorError(Code.BACKEND_REFUSED, backend=self.key, reason=reason))
         return RequestRefused(_error(event))
 
 
 _LIMITS = httpx.Limits(max_keepalive_connections=0)
 """A kept connection may lead to a worker that is gone, which would look like one that died with the job."""
+
+
+def socket_client(path: Path) -> httpx.AsyncClient:
+    """A client for a worker on a Unix socket."""
+    return _client(httpx.AsyncHTTPTransport(uds=str(path), limits=_LIMITS), "http://worker", None)
 
 
 def _client(transport: httpx.AsyncHTTPTransport, url: str, token: str | None) -> httpx.AsyncClient:

@@ -153,9 +153,8 @@ class JobQueue:
                     continue
                 await self._work_on(self._waiting.popleft())
         finally:
-            if self._running is not None:
-                self._running.cancelled.set()
-            self._thread.shutdown(wait=True)
+            # A step under way can't be cut short; the loop meanwhile closes connections.
+            await asyncio.to_thread(self._thread.shutdown)
 
     async def _load(self) -> None:
         loop = asyncio.get_running_loop()
@@ -183,6 +182,9 @@ class JobQueue:
         loop = asyncio.get_running_loop()
         try:
             made = await loop.run_in_executor(self._thread, self._make, job, _Watch(job, loop))
+        except asyncio.CancelledError:
+            job.cancelled.set()
+            raise
         finally:
             self._running = None
         # The picture's file is made beside the next job, not before it.
@@ -193,6 +195,8 @@ class JobQueue:
     def _make(self, job: Job, watch: _Watch) -> Painted | ErrorEvent | None:
         """On the engine's thread. None: cancelled."""
         assert self.engine is not None
+        if job.cancelled.is_set():
+            return None
         try:
             return self.engine.make(job.body, job.source, watch)
         except Cancelled:
@@ -206,7 +210,7 @@ class JobQueue:
             if type(error).__name__ == "AcceleratorError":
                 # After a CUDA error nothing works in this process any more: whoever started it starts another.
                 os._exit(70)
-            return error_event(InternalError(Code.UNEXPECTED, id=incident))
+            return error_event(InternalError(Code.UNEXPECTED, incident=incident))
 
 
 async def _deliver(job: Job, made: Painted | ErrorEvent | None) -> None:

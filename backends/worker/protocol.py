@@ -28,8 +28,8 @@ class JobBody(_Body):
     """Key of the catalogue's model, e.g. ``tiny`` or ``hidream-i1-dev``."""
     variant: str
     """The offer's target: ``dev``, ``full``, ``fast`` or ``e1``."""
-    prompt: str
-    negative_prompt: str | None = None
+    prompt: Annotated[str, Field(max_length=2000)]
+    negative_prompt: Annotated[str, Field(max_length=2000)] | None = None
     width: Annotated[int, Field(ge=16, le=4096)] | None = None
     height: Annotated[int, Field(ge=16, le=4096)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)]

@@ -51,7 +51,7 @@ def run_worker(
 
     from backends.worker.service import create_app
 
-    listener = _listen_uds(uds) if uds is not None else _listen_tcp(host or "127.0.0.1", port, token)
+    listener = listen_uds(uds) if uds is not None else listen_tcp(host or "127.0.0.1", port, token)
 
     def make_engine() -> "Engine":
         from backends.worker.engine.torch_engine import TorchEngine
@@ -81,7 +81,8 @@ def run_worker(
     return 0 if server.started else 1
 
 
-def _listen_uds(path: Path) -> socket.socket:
+def listen_uds(path: Path) -> socket.socket:
+    """A socket that only we may connect to (mode 0600). Raises OperatorError (SETTING_INVALID)."""
     try:
         if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
             path.unlink()  # left by a worker that was killed
@@ -100,7 +101,8 @@ def _listen_uds(path: Path) -> socket.socket:
     return listener
 
 
-def _listen_tcp(host: str, port: int | None, token: str | None) -> socket.socket:
+def listen_tcp(host: str, port: int | None, token: str | None) -> socket.socket:
+    """A socket on TCP; without a token on loopback alone. Raises OperatorError (SETTING_INVALID)."""
     if token is None and not _is_loopback(host):
         raise OperatorError(
             Code.SETTING_INVALID,

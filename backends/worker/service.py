@@ -181,8 +181,11 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _refusal(status: int, problem: str) -> Response:
-    return _error(status, ErrorEvent(at_fault="request", code=Code.BACKEND_REFUSED, parameters={"problem": problem}))
+def _refusal(status: int, reason: str) -> Response:
+    return _error(
+        status,
+        ErrorEvent(at_fault="request", code=Code.BACKEND_REFUSED, parameters={"backend": "worker", "reason": reason}),
+    )
 
 
 def _error(status: int, event: ErrorEvent) -> Response:

@@ -29,7 +29,7 @@ def decode_source(text: str) -> Image.Image:
     except Image.DecompressionBombError:
         raise UserError(Code.PICTURE_TOO_MANY_PIXELS, pixels=2 * MAX_PIXELS, limit=MAX_PIXELS) from None
     except (binascii.Error, UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-        raise UserError(Code.PICTURE_UNREADABLE) from error
+        raise UserError(Code.PICTURE_UNREADABLE, filename="image") from error
 
 
 def _flat(image: Image.Image) -> Image.Image:

@@ -40,6 +40,16 @@ class SourceBeside(torch.nn.Module):
         """The real transformer's."""
         return self._transformer.config
 
+    @property
+    def device(self) -> torch.device:
+        """Where the pipeline puts its tensors."""
+        return self._source.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In what it computes."""
+        return self._source.dtype
+
     def forward(
         self,
         hidden_states: torch.Tensor,

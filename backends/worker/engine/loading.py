@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, HiDreamImagePipeline, HiDreamImageTransformer2DModel
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from backends.worker.engine.preview import PreviewProjection
@@ -18,6 +19,19 @@ SHARED = (*ENCODERS, "vae")
 """I1 and E1 have these in common."""
 GRID = 16
 """Pixels: the VAE's factor of 8 times the transformer's patches of 2."""
+
+# What diffusers and transformers raise for damaged, missing or foreign files has no common type.
+LOADING_ERRORS = (
+    SafetensorError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    MemoryError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ImportError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +70,9 @@ def load(
     try:
         pipeline = _pipeline(model, folder, llama, dtype, others).to(device)
         previews = _previews(pipeline, others)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise out_of_memory(model, device) from error
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        # What diffusers and transformers raise for damaged, missing or foreign files has no common type.
+    except LOADING_ERRORS as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(model, device) from error
         raise OperatorError(
             Code.MODEL_LOADING_FAILED, model=model.shown_name, problem=f"{type(error).__name__}: {first_line(error)}"
         ) from error
@@ -106,6 +119,12 @@ def _previews(pipeline: HiDreamImagePipeline, others: list[LoadedModel]) -> Prev
         if other.pipeline.vae is pipeline.vae:
             return other.previews
     return PreviewProjection(pipeline.vae)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """The memory of the GPU or of the machine was not enough."""
+    # torch has a type of its own for a GPU, and for main memory only this text.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def out_of_memory(model: LocalModel, device: torch.device) -> OperatorError:

@@ -16,12 +16,12 @@ from PIL import Image
 from backends.worker.engine import editing
 from backends.worker.engine.embeddings import EmbeddingsCache
 from backends.worker.engine.interface import Painted, Watch
-from backends.worker.engine.loading import GRID, LoadedModel, load, out_of_memory
+from backends.worker.engine.loading import GRID, LoadedModel, is_out_of_memory, load, out_of_memory
 from backends.worker.engine.painting import Recipe, paint
 from backends.worker.engine.schedulers import Scheduler
 from backends.worker.protocol import JobBody
 from backends.worker.variants import LocalModel, Variant
-from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
+from domain.errors import Code, EaselError, OperatorError, UserError
 from domain.request import Kind, Size
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,8 @@ class TorchEngine:
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
         for model in self._models:
+            if model.key in self._loaded:
+                continue
             started = time.monotonic()
             try:
                 loaded = load(model, self._llama, self._device, self._dtype, list(self._loaded.values()))
@@ -87,7 +89,7 @@ class TorchEngine:
 
     def make(self, body: JobBody, source: Image.Image | None, watch: Watch) -> Painted:
         """Make one picture. Raises UserError, OperatorError and Cancelled."""
-        model = self._model(body.model)
+        model = self.loaded_model(body.model)
         variant = model.local.variant_named(body.variant)
         if variant is None:
             raise UserError(Code.MODEL_UNKNOWN, model=f"{body.model} ({body.variant})"[:100])
@@ -95,7 +97,9 @@ class TorchEngine:
             if model.local.kind is Kind.EDIT:
                 return self._edit(model, variant, body, source, watch)
             return self._imagine(model, variant, body, watch)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             self._free()
             raise out_of_memory(model.local, self._device) from error
 
@@ -107,7 +111,7 @@ class TorchEngine:
         self, model: LoadedModel, variant: Variant, body: JobBody, source: Image.Image | None, watch: Watch
     ) -> Painted:
         if source is None:
-            raise UserError(Code.PICTURE_UNREADABLE)
+            raise UserError(Code.PICTURE_UNREADABLE, filename="image")
         given = Size(*source.size)
         size = editing.canvas(given, model.side, variant.square)
         recipe = self._recipe(model, variant, body, editing.edit_prompt(variant, body.prompt), size)
@@ -139,15 +143,14 @@ class TorchEngine:
             seed=body.seed,
         )
 
-    def _model(self, key: str) -> LoadedModel:
+    def loaded_model(self, key: str) -> LoadedModel:
+        """The model of that key. Raises why it could not be loaded, or UserError (MODEL_UNKNOWN)."""
         loaded = self._loaded.get(key)
         if loaded is not None:
             return loaded
         problem = self._problems.get(key)
         if problem is not None:
-            raise problem
-        if any(model.key == key for model in self._models):
-            raise InternalError(Code.UNEXPECTED)
+            raise problem.with_traceback(None)
         raise UserError(Code.MODEL_UNKNOWN, model=key[:100])
 
     def _fix_threads(self, model: LoadedModel) -> None:
