@@ -7,6 +7,7 @@ behind has to be adopted first.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import aiosqlite
@@ -177,7 +178,7 @@ class JobStore:
                 number=row["number"],
                 cost=row["estimated_seconds"],
                 not_before=row["not_before"],
-                offers=tuple(json.loads(row["offers"])),
+                offers=_offers(row["offers"]),
             )
             for row in rows
         ]
@@ -514,6 +515,12 @@ async def _jobs(connection: aiosqlite.Connection, where: str, values: Sequence[o
     return [_job(row, tasks[row["id"]]) for row in rows]
 
 
+@lru_cache(maxsize=256)
+def _offers(text: str) -> tuple[str, ...]:
+    # The line is read often, and its jobs have few different sets of offers.
+    return tuple(json.loads(text))
+
+
 def _job(row: aiosqlite.Row, tasks: Sequence[Task]) -> Job:
     return Job(
         id=row["id"],
@@ -521,7 +528,7 @@ def _job(row: aiosqlite.Row, tasks: Sequence[Task]) -> Job:
         place=Place(row["guild_id"], row["channel_id"], row["user_id"]),
         state=JobState(row["state"]),
         tasks=tuple(tasks),
-        offers=tuple(json.loads(row["offers"])),
+        offers=_offers(row["offers"]),
         created_at=row["created_at"],
         estimated_seconds=row["estimated_seconds"],
         offer=row["offer"],

@@ -76,7 +76,7 @@ def _disk(folder: Path) -> Finding:
 
 
 async def _database(path: Path) -> AsyncIterator[Finding]:
-    if not path.exists():
+    if not await asyncio.to_thread(path.exists):
         yield Finding("database", True, "none yet; the first start makes it")
         return
     async with Database.open(path) as database:

@@ -28,6 +28,10 @@ MEND_SECONDS: Final = 10.0
 """Until what an error of ours (a disk that is full, say) left undone is tried again."""
 
 
+FRUITLESS_SECONDS: Final = 0.05
+"""Between two looks at the line where the first found nothing to start and no slot has become free."""
+
+
 class Dispatcher:
     """Takes jobs inside its ``running`` block, and hands them back at its end."""
 
@@ -44,10 +48,15 @@ class Dispatcher:
         self._left: dict[str, float] = {}
         """Jobs that an error left as they were -> when (loop time) to go on with them."""
         self._wake = asyncio.Event()
-        workshop.fleet.on_change = self.wake
+        self._room = asyncio.Event()
+        workshop.fleet.on_change = self._room_made
 
     def wake(self) -> None:
         """Something changed that may let a job start."""
+        self._wake.set()
+
+    def _room_made(self) -> None:
+        self._room.set()
         self._wake.set()
 
     @asynccontextmanager
@@ -97,6 +106,7 @@ class Dispatcher:
     async def _take_jobs(self) -> None:
         while True:
             self._wake.clear()
+            self._room.clear()
             try:
                 mended = await self._mend()
                 started = await self._start_all()
@@ -105,11 +115,9 @@ class Dispatcher:
                 # The boundary of one look at the queue: the database may be well again at the next.
                 log.exception("no job can be started; trying again in %.0f s", MEND_SECONDS)
                 pause = MEND_SECONDS
-            try:
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+            # This look found nothing to start: newcomers alone change that only now and then, room does at once.
+            await _set_within(self._room, FRUITLESS_SECONDS)
+            await _set_within(self._wake, pause)
 
     async def _start_all(self) -> float | None:
         """Start every job that can run now; returns the seconds until one more might (None: until woken)."""
@@ -322,6 +330,14 @@ class Dispatcher:
     async def _resume(self, job: Job, offer: Offer, backend: Backend) -> None:
         await self._workshop.fleet.take(offer.backend)
         self._follow(job, offer, backend)
+
+
+async def _set_within(event: asyncio.Event, seconds: float | None) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
 
 
 async def _stopped(task: asyncio.Task[None]) -> None:

@@ -1,5 +1,6 @@
 """Where everybody stands in line, and for how long: the fair order played forward."""
 
+import asyncio
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,13 +31,28 @@ class Queue:
         self._jobs = jobs
         self._clock = clock
         self._slots: Callable[[], list[float]] = lambda: [0.0]
+        self._looking = asyncio.Lock()
+        self._next_look: asyncio.Task[list[Standing]] | None = None
 
     def watch_slots(self, slots: Callable[[], list[float]]) -> None:
         """Ask this for the seconds until each slot of the backends is free (0 for a free one)."""
         self._slots = slots
 
     async def line(self) -> list[Standing]:
-        """Everybody who waits, in the order in which they will be started."""
+        """Everybody who waits, in the order in which they will be started.
+
+        Fifty who ask at once are answered by one look, which begins after they asked.
+        """
+        if self._next_look is None:
+            self._next_look = asyncio.create_task(self._look())
+        return await asyncio.shield(self._next_look)
+
+    async def _look(self) -> list[Standing]:
+        async with self._looking:
+            self._next_look = None
+            return await self._play_forward()
+
+    async def _play_forward(self) -> list[Standing]:
         async with self._database.reading() as reader:
             waiting = await self._jobs.waiting(reader)
             clocks = await self._jobs.clocks(reader)
