@@ -153,8 +153,8 @@ class JobQueue:
                     continue
                 await self._work_on(self._waiting.popleft())
         finally:
-            # A step under way can't be cut short; the loop meanwhile closes connections.
-            await asyncio.to_thread(self._thread.shutdown)
+            # A step under way can't be cut short; the loop meanwhile closes connections. Loading is not waited for.
+            await asyncio.to_thread(self._thread.shutdown, wait=not self.loading, cancel_futures=True)
 
     async def _load(self) -> None:
         loop = asyncio.get_running_loop()

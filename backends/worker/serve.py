@@ -4,6 +4,7 @@ import importlib.util
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import stat
 import sys
@@ -49,16 +50,20 @@ def run_worker(
 
     import uvicorn
 
+    from backends.worker.engine.weights import bytes_on_disk
     from backends.worker.service import create_app
-
-    listener = listen_uds(uds) if uds is not None else listen_tcp(host or "127.0.0.1", port, token)
 
     def make_engine() -> "Engine":
         from backends.worker.engine.torch_engine import TorchEngine
 
         return TorchEngine(models, settings.easel_llama)
 
-    app = create_app(make_engine, models, token=None if uds is not None else token)
+    app = create_app(
+        make_engine,
+        models,
+        token=None if uds is not None else token,
+        weights_bytes=sum(bytes_on_disk(model) for model in models),
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -70,6 +75,10 @@ def run_worker(
             timeout_graceful_shutdown=max(1, round(settings.easel_grace_seconds)),
         )
     )
+    # uvicorn raises a signal that it handled once more when it is done: that must not end us before our own end.
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, server.handle_exit)
+    listener = listen_uds(uds) if uds is not None else listen_tcp(host or "127.0.0.1", port, token)
     if exit_with_stdin:
         threading.Thread(target=_exit_with_stdin, args=(uds,), daemon=True).start()
     log.info("listening on %s", uds if uds is not None else "{}:{}".format(*listener.getsockname()[:2]))
@@ -78,6 +87,10 @@ def run_worker(
     finally:
         if uds is not None:
             uds.unlink(missing_ok=True)
+    if app.state.queue.loading:
+        # Half-loaded weights are worth no wait, and a thread inside torch can't be told to stop.
+        logging.shutdown()
+        os._exit(0)
     return 0 if server.started else 1
 
 

@@ -52,7 +52,7 @@ def create_app(
         async with working(queue):
             yield
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/jobs", endpoints.make, methods=["POST"]),
             Route("/health", endpoints.health),
@@ -61,6 +61,8 @@ def create_app(
         middleware=[Middleware(_BearerToken, token=token)] if token is not None else [],
         lifespan=lifespan,
     )
+    app.state.queue = queue
+    return app
 
 
 class _BearerToken:

@@ -59,8 +59,9 @@ def download(hub_id: str) -> Path:
         ) from error
 
 
-def size_on_disk(folder: Path) -> int:
-    """Bytes of all weights under the folder."""
+def bytes_on_disk(model: LocalModel) -> int:
+    """Bytes of the model's weights; 0 for what has yet to be downloaded or does not exist."""
+    folder = MODELS_FOLDER / BUNDLED_FOLDERS[model.kind] if model.name == BUNDLED else Path(model.name).expanduser()
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
 
 
