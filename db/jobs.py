@@ -292,16 +292,26 @@ class JobStore:
         )
 
     async def requeue(
-        self, tx: Transaction, job_id: str, source: JobState, *, not_before: int, worker_died: bool
+        self,
+        tx: Transaction,
+        job_id: str,
+        source: JobState,
+        *,
+        not_before: int,
+        worker_died: bool,
+        uncounted: bool = False,
     ) -> None:
-        """SUBMITTING or RUNNING -> QUEUED, with its old place: nothing was accepted, or it is free to run again."""
+        """SUBMITTING or RUNNING -> QUEUED, with its old place: nothing was accepted, or it is free to run again.
+
+        ``uncounted``: the start is taken back, as it was merely too early.
+        """
         await self._move(
             tx,
             job_id,
             source,
             JobState.QUEUED,
-            "not_before = ?, worker_deaths = worker_deaths + ?",
-            (not_before, int(worker_died)),
+            "not_before = ?, worker_deaths = worker_deaths + ?, starts = starts - ?",
+            (not_before, int(worker_died), int(uncounted)),
         )
         await tx.execute(
             "UPDATE tasks SET state = 'pending', remote_id = NULL WHERE job_id = ?"

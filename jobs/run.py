@@ -214,16 +214,17 @@ class JobRun:
 
     async def _call(self, call: Call, remote_id: str | None) -> None:
         """One call with its retries: where siblings were accepted already, this one is tried again right here."""
-        attempt = 1
+        attempt, waited = 1, 0.0
         while (unavailable := await self._attempt(call, remote_id)) is not None:
             self._workshop.fleet.cool_down(self._offer.backend, unavailable.retry_after)
             if not self._is_taken():
                 self._unavailable = unavailable
                 return
-            if attempt == MAX_STARTS:
+            if attempt == MAX_STARTS or waited + unavailable.retry_after > self._offer.deadline_seconds:
                 await self._end_tasks(_indexes(call), TaskState.FAILED, unavailable.error)
                 return
-            attempt += 1
+            attempt += not _too_early(unavailable)
+            waited += unavailable.retry_after
             await asyncio.sleep(unavailable.retry_after)
 
     async def _attempt(self, call: Call, remote_id: str | None) -> BackendUnavailable | None:
@@ -399,7 +400,14 @@ class JobRun:
             again = self._again(state)
             if open_tasks and again is not None:
                 not_before, worker_died = again
-                await jobs.requeue(tx, job.id, state, not_before=not_before, worker_died=worker_died)
+                await jobs.requeue(
+                    tx,
+                    job.id,
+                    state,
+                    not_before=not_before,
+                    worker_died=worker_died,
+                    uncounted=self._leaving is _Leaving.NO and _too_early(self._unavailable),
+                )
                 state = JobState.QUEUED
             else:
                 await self._end_open(tx, open_tasks)
@@ -426,7 +434,9 @@ class JobRun:
     def _again(self, state: JobState) -> tuple[int, bool] | None:
         """When (milliseconds) the job may start again and whether a worker died; None where it may not."""
         now = self._workshop.milliseconds()
-        if self._leaving is _Leaving.CANCELLED or self._job.starts >= MAX_STARTS or JobState.QUEUED not in EDGES[state]:
+        if self._leaving is _Leaving.CANCELLED or JobState.QUEUED not in EDGES[state]:
+            return None
+        if self._job.starts >= MAX_STARTS and not _too_early(self._unavailable):
             return None
         if self._leaving is _Leaving.HANDED_BACK:
             return now, False
@@ -481,6 +491,11 @@ async def conclude(workshop: Workshop, tx: Transaction, job: Job, offer: Offer |
             await workshop.jobs.end(tx, job.id, job.state, target, failure, milliseconds)
             return target
     raise AssertionError(f"job {job.id} is not over")
+
+
+def _too_early(unavailable: BackendUnavailable | None) -> bool:
+    """A rate limit: the call would have been taken later, so that it says nothing against the job."""
+    return unavailable is not None and unavailable.error.code is Code.BACKEND_RATE_LIMITED
 
 
 def _indexes(call: Call) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from backends.base import (
     WorkerDied,
     Working,
 )
-from domain.errors import Code, EaselError, UserError
+from domain.errors import Code, EaselError, OperatorError, UserError
 from domain.job import Failure, Job, JobState, TaskState
 from domain.money import MicroUSD
 from domain.quota import Unit
@@ -358,6 +358,28 @@ async def test_three_starts_and_no_more(tmp_path: Path) -> None:
         assert await nothing_is_held(house)
 
 
+RATE_LIMITED = BackendUnavailable(OperatorError(Code.BACKEND_RATE_LIMITED, backend="wavespeed"), retry_after=60)
+
+
+async def test_a_rate_limit_is_no_start(tmp_path: Path) -> None:
+    backend = hosted()
+    backend.scripts.extend([[RATE_LIMITED]] * 7)
+    async with house_with(tmp_path, backend) as house:
+        job = await moved_on(house, await house.ask("paid"), JobState.FINISHED)
+        assert (job.starts, len(backend.calls)) == (1, 8)
+        assert await house.spent() == (PRICE, 0)
+
+
+async def test_a_rate_limit_at_the_last_start_leaves_it_one(tmp_path: Path) -> None:
+    backend = hosted(BackendUnavailable(ERROR, retry_after=60))
+    backend.scripts.extend([[BackendUnavailable(ERROR, 60)], [BackendUnavailable(ERROR, 60)], [RATE_LIMITED]])
+    async with house_with(tmp_path, backend) as house:
+        job = await moved_on(house, await house.ask("paid"), JobState.FAILED)
+        assert (job.starts, len(backend.calls)) == (3, 4)
+        assert job.failure == Failure(ERROR.code, dict(ERROR.parameters))
+        assert await nothing_is_held(house)
+
+
 async def test_it_waits_as_long_as_the_backend_asks(tmp_path: Path, clock: Clock) -> None:
     backend = hosted()
     backend.scripts.append([BackendUnavailable(ERROR, retry_after=60)])
@@ -412,6 +434,23 @@ async def test_siblings_of_an_accepted_picture_are_given_up_after_three_tries(tm
         job = await house.reached((await house.ask("paid", count=2)).id, *OVER)
         assert (job.state, len(job.pictures), len(backend.calls)) == (JobState.FINISHED, 1, 4)
         assert await house.spent() == (PRICE, 0)
+
+
+async def test_a_rate_limit_does_not_give_up_siblings_either(tmp_path: Path) -> None:
+    backend = hosted(slots=1)
+    too_early = BackendUnavailable(RATE_LIMITED.error, retry_after=0)
+    backend.scripts.extend([[Accept(), Paint(cost=MicroUSD(PRICE))], *[[too_early]] * 7])
+    async with house_with(tmp_path, backend) as house:
+        job = await house.reached((await house.ask("paid", count=2)).id, *OVER)
+        assert (job.state, len(job.pictures), len(backend.calls)) == (JobState.FINISHED, 2, 9)
+
+
+async def test_siblings_do_not_wait_longer_than_the_offer_allows(tmp_path: Path) -> None:
+    backend = hosted(BackendUnavailable(RATE_LIMITED.error, retry_after=1e6), slots=1)
+    backend.scripts.append([Accept(), Paint(cost=MicroUSD(PRICE))])
+    async with house_with(tmp_path, backend) as house:
+        job = await house.reached((await house.ask("paid", count=2)).id, *OVER)
+        assert (job.state, len(job.pictures), len(backend.calls)) == (JobState.FINISHED, 1, 2)
 
 
 # Cancelling.
