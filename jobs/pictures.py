@@ -75,9 +75,9 @@ class Pictures:
         self._workspaces.mkdir()
 
     def path(self, name: str) -> Path:
-        """Where the picture of that name lies."""
-        assert name == Path(name).name
-        assert not name.startswith(".")
+        """Where the picture of that name lies. Raises ValueError for what is no file name of ours."""
+        if not name or name != Path(name).name or name.startswith("."):
+            raise ValueError(f"not a picture's name: {name!r}")
         return self._folder / name
 
     def check_space(self) -> None:
