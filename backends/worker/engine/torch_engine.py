@@ -78,7 +78,7 @@ class TorchEngine:
             try:
                 loaded = load(model, self._llama, self._device, self._dtype, list(self._loaded.values()))
             except OperatorError as error:
-                log.exception("%s cannot be used: %s", model.name, error)
+                log.error("%s cannot be used: %s", model.name, error, exc_info=error.__cause__)
                 self._problems[model.key] = error
                 self._free()
                 continue
