@@ -2,13 +2,20 @@
 
 import asyncio
 import heapq
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from db.database import Database
 from db.jobs import JobStore
 from jobs.fairness import fair_order
+
+REST_SHARE: Final = 4.0
+"""A look at the line is followed by a rest of so many times its length …"""
+LONGEST_REST: Final = 0.2
+"""… but by no more seconds than these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class Queue:
         self._clock = clock
         self._slots: Callable[[], list[float]] = lambda: [0.0]
         self._looking = asyncio.Lock()
+        self._rests_until = 0.0
         self._next_look: asyncio.Task[list[Standing]] | None = None
 
     def watch_slots(self, slots: Callable[[], list[float]]) -> None:
@@ -49,8 +57,14 @@ class Queue:
 
     async def _look(self) -> list[Standing]:
         async with self._looking:
+            await asyncio.sleep(max(0.0, self._rests_until - time.perf_counter()))
             self._next_look = None
-            return await self._play_forward()
+            started = time.perf_counter()
+            line = await self._play_forward()
+            # A long line is not looked at all the time: most of it belongs to acknowledgements.
+            now = time.perf_counter()
+            self._rests_until = now + min(LONGEST_REST, REST_SHARE * (now - started))
+            return line
 
     async def _play_forward(self) -> list[Standing]:
         async with self._database.reading() as reader:
