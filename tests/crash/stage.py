@@ -80,7 +80,7 @@ class Stage:
         async with self.database() as (_, store):
             found = []
             for name in ("alice", "bob"):
-                found += await store.history(self.discord.guild.id, self.discord.user(name).id, 100)
+                found += reversed(await store.history(self.discord.guild.id, self.discord.user(name).id, 100))
         return sorted(found, key=lambda job: job.created_at)
 
     async def until(self, condition: Callable[[list[Job]], bool]) -> list[Job]:
