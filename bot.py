@@ -53,7 +53,7 @@ from jobs.outbox import Outbox
 from jobs.pictures import Pictures
 from jobs.queue import Queue
 from jobs.quotas import Quotas
-from jobs.run import Workshop
+from jobs.workshop import Workshop
 
 log = logging.getLogger("easel")
 

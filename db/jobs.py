@@ -7,13 +7,11 @@ behind has to be adopted first.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import cast
 
 import aiosqlite
 
 from db.database import Database, Transaction
-from domain.errors import Code, Parameter
+from db.rows import failure_columns, read_jobs, read_offers
 from domain.job import (
     EDGES,
     UNDER_WAY,
@@ -24,7 +22,6 @@ from domain.job import (
     JobState,
     Place,
     StoredPicture,
-    Task,
     TaskState,
 )
 from domain.money import MicroUSD
@@ -178,7 +175,7 @@ class JobStore:
                 number=row["number"],
                 cost=row["estimated_seconds"],
                 not_before=row["not_before"],
-                offers=_offers(row["offers"]),
+                offers=read_offers(row["offers"]),
             )
             for row in rows
         ]
@@ -288,7 +285,7 @@ class JobStore:
         await tx.executemany(
             "UPDATE tasks SET state = ?, failure_code = ?, failure_parameters = ?, cost = ?"
             " WHERE job_id = ? AND position = ?",
-            [(state.value, *_failure_columns(failure), cost, job_id, index) for index in indexes],
+            [(state.value, *failure_columns(failure), cost, job_id, index) for index in indexes],
         )
 
     async def requeue(
@@ -335,7 +332,7 @@ class JobStore:
             target,
             "finished_at = ?, failure_code = ?, failure_parameters = ?,"
             " finish_tag = CASE WHEN starts = 0 THEN NULL ELSE finish_tag END",
-            (at, *_failure_columns(failure)),
+            (at, *failure_columns(failure)),
         )
 
     async def posting(self, tx: Transaction, job_id: str) -> None:
@@ -361,7 +358,7 @@ class JobStore:
             JobState.POSTING,
             JobState.UNDELIVERABLE,
             "failure_code = ?, failure_parameters = ?",
-            _failure_columns(failure),
+            failure_columns(failure),
         )
 
     async def told(self, tx: Transaction, job_id: str) -> None:
@@ -402,7 +399,7 @@ class JobStore:
 
     async def fetch(self, connection: aiosqlite.Connection, job_id: str) -> Job | None:
         """The job, or None, through the caller's connection."""
-        found = await _jobs(connection, "WHERE id = ?", (job_id,))
+        found = await read_jobs(connection, "WHERE id = ?", (job_id,))
         return found[0] if found else None
 
     async def submission_ids(self, job_id: str) -> list[str]:
@@ -416,7 +413,7 @@ class JobStore:
     async def left_behind(self) -> list[Job]:
         """Jobs under way that belong to an earlier boot."""
         async with self._database.reading() as reader:
-            return await _jobs(
+            return await read_jobs(
                 reader,
                 "INDEXED BY jobs_under_way"
                 " WHERE state IN ('submitting', 'accepted', 'running') AND boot <> ? ORDER BY number",
@@ -426,32 +423,32 @@ class JobStore:
     async def to_post(self) -> list[Job]:
         """Jobs whose pictures wait to be posted (or whose post was cut off), oldest first."""
         async with self._database.reading() as reader:
-            return await _jobs(
+            return await read_jobs(
                 reader, "INDEXED BY jobs_to_post WHERE state IN ('finished', 'posting') ORDER BY number", ()
             )
 
     async def untold(self) -> list[Job]:
         """Jobs that ended without a picture and whose person does not know yet, oldest first."""
         async with self._database.reading() as reader:
-            return await _jobs(
+            return await read_jobs(
                 reader, "WHERE told = 0 AND state IN ('failed', 'cancelled', 'unknown') ORDER BY number", ()
             )
 
     async def waiting_jobs(self) -> list[Job]:
         """Jobs that wait, whole, oldest first."""
         async with self._database.reading() as reader:
-            return await _jobs(reader, "INDEXED BY jobs_waiting WHERE state = 'queued' ORDER BY number", ())
+            return await read_jobs(reader, "INDEXED BY jobs_waiting WHERE state = 'queued' ORDER BY number", ())
 
     async def open_in(self, guild_id: int, user_id: int | None = None) -> list[Job]:
         """Jobs of a guild (or of one of its members) that are waiting or under way, oldest first."""
         async with self._database.reading() as reader:
             if user_id is None:
-                return await _jobs(
+                return await read_jobs(
                     reader,
                     f"INDEXED BY jobs_open WHERE guild_id = ? AND state IN {_OPEN} ORDER BY number LIMIT 200",
                     (guild_id,),
                 )
-            return await _jobs(
+            return await read_jobs(
                 reader,
                 "INDEXED BY jobs_open"
                 f" WHERE user_id = ? AND guild_id = ? AND state IN {_OPEN} ORDER BY number LIMIT 200",
@@ -461,7 +458,7 @@ class JobStore:
     async def history(self, guild_id: int, user_id: int, limit: int, before: int | None = None) -> list[Job]:
         """A member's jobs in a guild, newest first. ``before`` is a creation time in milliseconds."""
         async with self._database.reading() as reader:
-            return await _jobs(
+            return await read_jobs(
                 reader,
                 "WHERE guild_id = ? AND user_id = ? AND created_at < ? ORDER BY number DESC LIMIT ?",
                 (guild_id, user_id, before if before is not None else 2**62, limit),
@@ -470,7 +467,7 @@ class JobStore:
     async def last_in_channel(self, guild_id: int, channel_id: int, user_id: int) -> Job | None:
         """The member's newest job in a channel, whatever became of it."""
         async with self._database.reading() as reader:
-            found = await _jobs(
+            found = await read_jobs(
                 reader,
                 "WHERE guild_id = ? AND user_id = ? AND channel_id = ? ORDER BY number DESC LIMIT 1",
                 (guild_id, user_id, channel_id),
@@ -510,82 +507,3 @@ async def _number(connection: aiosqlite.Connection, query: str, *values: int) ->
         row = await cursor.fetchone()
     assert row is not None
     return int(row[0])
-
-
-async def _jobs(connection: aiosqlite.Connection, where: str, values: Sequence[object]) -> list[Job]:
-    rows = list(await connection.execute_fetchall(f"SELECT * FROM jobs {where}", values))
-    if not rows:
-        return []
-    tasks: dict[str, list[Task]] = {row["id"]: [] for row in rows}
-    for row in await connection.execute_fetchall(
-        "SELECT * FROM tasks WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY job_id, position",
-        (json.dumps(list(tasks)),),
-    ):
-        tasks[row["job_id"]].append(_task(row))
-    return [_job(row, tasks[row["id"]]) for row in rows]
-
-
-@lru_cache(maxsize=256)
-def _offers(text: str) -> tuple[str, ...]:
-    # The line is read often, and its jobs have few different sets of offers.
-    return tuple(json.loads(text))
-
-
-def _job(row: aiosqlite.Row, tasks: Sequence[Task]) -> Job:
-    return Job(
-        id=row["id"],
-        request=ImageRequest.model_validate_json(row["request"]),
-        place=Place(row["guild_id"], row["channel_id"], row["user_id"]),
-        state=JobState(row["state"]),
-        tasks=tuple(tasks),
-        offers=_offers(row["offers"]),
-        created_at=row["created_at"],
-        estimated_seconds=row["estimated_seconds"],
-        offer=row["offer"],
-        reason=row["reason"],
-        parent_id=row["parent_id"],
-        starts=row["starts"],
-        worker_deaths=row["worker_deaths"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        card=_card(row["card_channel_id"], row["card_message_id"]),
-        answer=Answer(row["application_id"], row["interaction_token"], row["token_expires_at"])
-        if row["interaction_token"] is not None
-        else None,
-        result=_card(row["result_channel_id"], row["result_message_id"]),
-        failure=_failure(row),
-        told=bool(row["told"]),
-    )
-
-
-def _task(row: aiosqlite.Row) -> Task:
-    return Task(
-        index=row["position"],
-        seed=row["seed"],
-        state=TaskState(row["state"]),
-        remote_id=row["remote_id"],
-        picture=StoredPicture(row["picture"], row["width"], row["height"], row["bytes"])
-        if row["picture"] is not None
-        else None,
-        seconds=row["seconds"],
-        cost=MicroUSD(row["cost"]) if row["cost"] is not None else None,
-        flagged=bool(row["flagged"]),
-        failure=_failure(row),
-    )
-
-
-def _card(channel_id: int | None, message_id: int | None) -> Card | None:
-    return Card(channel_id, message_id) if channel_id is not None and message_id is not None else None
-
-
-def _failure(row: aiosqlite.Row) -> Failure | None:
-    if row["failure_code"] is None:
-        return None
-    parameters = cast(Mapping[str, Parameter], json.loads(row["failure_parameters"]))
-    return Failure(Code(row["failure_code"]), parameters)
-
-
-def _failure_columns(failure: Failure | None) -> tuple[str | None, str | None]:
-    if failure is None:
-        return None, None
-    return failure.code.value, json.dumps(dict(failure.parameters))

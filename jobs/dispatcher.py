@@ -20,7 +20,8 @@ from domain.job import EDGES, MAX_STARTS, TASK_OVER, UNDER_WAY, Failure, Job, Jo
 from domain.money import MicroUSD
 from jobs.events import QueueMoved, StateChanged
 from jobs.fairness import charge, fair_order
-from jobs.run import JobRun, Workshop, conclude
+from jobs.run import JobRun
+from jobs.workshop import Workshop, conclude
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,8 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum, auto
 from typing import assert_never
 
@@ -35,9 +33,7 @@ from backends.base import (
     Working,
 )
 from config.catalogue import Offer
-from db.database import Database, Transaction
-from db.jobs import JobStore
-from db.ledger import LedgerStore
+from db.database import Transaction
 from domain.errors import Code, EaselError, OperatorError
 from domain.job import (
     EDGES,
@@ -51,31 +47,11 @@ from domain.job import (
     TaskState,
 )
 from domain.money import MicroUSD
-from domain.quota import Amounts
-from jobs.estimates import Estimates
-from jobs.events import EventStream, JobEvent, ModelLoading, PreviewReady, StateChanged, StepDone
-from jobs.fleet import Fleet
-from jobs.pictures import NotAPictureError, Pictures
+from jobs.events import JobEvent, ModelLoading, PreviewReady, StateChanged, StepDone
+from jobs.pictures import NotAPictureError
+from jobs.workshop import Workshop, conclude
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What every run needs."""
-
-    database: Database
-    jobs: JobStore
-    ledger: LedgerStore
-    pictures: Pictures
-    fleet: Fleet
-    estimates: Estimates
-    events: EventStream
-    clock: Callable[[], datetime]
-
-    def milliseconds(self) -> int:
-        """Now, as the database writes it."""
-        return int(self.clock().timestamp() * 1000)
 
 
 class _Leaving(Enum):
@@ -464,39 +440,10 @@ class JobRun:
         self._workshop.events.publish(event)
 
 
-async def conclude(workshop: Workshop, tx: Transaction, job: Job, offer: Offer | None) -> JobState:
-    """Settle the quota and move a job whose pictures are all over on; returns its new state."""
-    at = workshop.clock()
-    done = [task for task in job.tasks if task.state is TaskState.DONE]
-    own_gpu = offer is not None and offer.backend == "worker"
-    actual = Amounts(
-        images=len(done),
-        gpu_milliseconds=round(sum(task.seconds or 0.0 for task in done) * 1000) if own_gpu else 0,
-        micro_usd=job.cost,
-    )
-    await workshop.ledger.settle(tx, job.id, job.place, actual, at)
-    milliseconds = int(at.timestamp() * 1000)
-    if done:
-        await workshop.jobs.finish(tx, job.id, job.state, milliseconds)
-        return JobState.FINISHED
-    by_state = {task.state: task.failure for task in job.tasks}
-    for state, target in (
-        (TaskState.UNKNOWN, JobState.UNKNOWN),
-        (TaskState.CANCELLED, JobState.CANCELLED),
-        (TaskState.FAILED, JobState.FAILED),
-    ):
-        if state in by_state:
-            failure = by_state[state]
-            assert failure is not None
-            await workshop.jobs.end(tx, job.id, job.state, target, failure, milliseconds)
-            return target
-    raise AssertionError(f"job {job.id} is not over")
+def _indexes(call: Call) -> tuple[int, ...]:
+    return tuple(picture.index for picture in call.pictures)
 
 
 def _too_early(unavailable: BackendUnavailable | None) -> bool:
     """A rate limit: the call would have been taken later, so that it says nothing against the job."""
     return unavailable is not None and unavailable.error.code is Code.BACKEND_RATE_LIMITED
-
-
-def _indexes(call: Call) -> tuple[int, ...]:
-    return tuple(picture.index for picture in call.pictures)

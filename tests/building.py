@@ -34,7 +34,7 @@ from jobs.outbox import Outbox
 from jobs.pictures import Pictures
 from jobs.queue import Queue
 from jobs.quotas import Asker, Quotas
-from jobs.run import Workshop
+from jobs.workshop import Workshop
 
 PATIENCE_SECONDS = 20
 """After which a test that waits for a state has failed; none waits this long when all is well."""
