@@ -100,7 +100,8 @@ class JobQueue:
         self._expected_seconds = 5 + weights_bytes / READ_BYTES_PER_SECOND
         self._max_waiting = max_waiting
         self._waiting: deque[Job] = deque()
-        self._running: Job | None = None
+        self.running: Job | None = None
+        """The job that computes."""
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "engine")
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -117,7 +118,7 @@ class JobQueue:
     @property
     def busy(self) -> int:
         """Jobs that compute: 0 or 1."""
-        return int(self._running is not None)
+        return int(self.running is not None)
 
     @property
     def loading_seconds(self) -> float:
@@ -176,7 +177,7 @@ class JobQueue:
                 job.events.put_nowait(QueuedEvent(ahead=place + self.busy))
 
     async def _work_on(self, job: Job) -> None:
-        self._running = job
+        self.running = job
         self._tell_places()
         job.events.put_nowait(StartedEvent())
         loop = asyncio.get_running_loop()
@@ -186,7 +187,7 @@ class JobQueue:
             job.cancelled.set()
             raise
         finally:
-            self._running = None
+            self.running = None
         # The picture's file is made beside the next job, not before it.
         delivery = loop.create_task(_deliver(job, made))
         self._deliveries.add(delivery)

@@ -129,13 +129,14 @@ async def test_loading_is_told(gated: GatedEngine, tmp_path: Path) -> None:
 
 
 async def test_closing_the_stream_cancels_the_job(gated: GatedEngine, tmp_path: Path) -> None:
-    async with working_backend(gated, tmp_path) as backend:
+    app = create_app(lambda: gated, gated.models)
+    async with serving(app, tmp_path / "w.sock") as path, aclosing(WorkerBackend(socket_client(path))) as backend:
         events = backend.run(make_call(TINY, tmp_path, steps=50))
         gated.step_gate.release()
         while not isinstance(await anext(events), Progress):
             pass
         await events.aclose()
-        await asyncio.sleep(0.05)  # the worker's end of the connection hears of it
+        await until(app.state.queue.running.cancelled.is_set)
         gated.step_gate.release(100)
         await until(lambda: len(gated.steps_done) == 2)
         gated.step_gate.release(100)

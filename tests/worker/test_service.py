@@ -135,13 +135,14 @@ async def test_a_full_line_turns_the_next_away(gated: GatedEngine, tmp_path: Pat
 
 
 async def test_hanging_up_ends_the_job_at_its_next_step(gated: GatedEngine, tmp_path: Path) -> None:
-    async with service(gated, tmp_path) as client:
+    app = create_app(lambda: gated, gated.models)
+    async with serving(app, tmp_path / "w.sock") as path, socket_client(path) as client:
         await ready(client)
         async with Stream(client, job_id="1", steps=10) as stream:
             await stream.next()
             gated.step_gate.release()
             assert await stream.next() == {"type": "step", "step": 1, "steps": 10}
-        await asyncio.sleep(0.05)  # the server's end of the connection hears of it
+        await until(app.state.queue.running.cancelled.is_set)
         gated.step_gate.release(100)
         await until_free(client)
         async with Stream(client, job_id="2", steps=1) as stream:
