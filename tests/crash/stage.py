@@ -78,7 +78,7 @@ class Stage:
     async def jobs(self) -> list[Job]:
         """Everybody's jobs in the guild, oldest first."""
         async with self.database() as (_, store):
-            found = []
+            found: list[Job] = []
             for name in ("alice", "bob"):
                 found += reversed(await store.history(self.discord.guild.id, self.discord.user(name).id, 100))
         return sorted(found, key=lambda job: job.created_at)
