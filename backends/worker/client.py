@@ -102,7 +102,7 @@ class WorkerBackend:
             response = await self._client.get("/health", timeout=HEALTH_SECONDS)
         except httpx.TransportError:
             if self._process is not None and self._process.pid is not None:
-                return Health(HealthState.LOADING, slots=1, detail="the worker is starting")
+                return Health(HealthState.LOADING, slots=0, detail="the worker is starting")
             return _down(OperatorError(Code.BACKEND_UNREACHABLE, backend=self.key))
         if response.status_code == httpx.codes.UNAUTHORIZED:
             return _down(OperatorError(Code.BACKEND_KEY_REFUSED, backend=self.key))
