@@ -35,6 +35,7 @@ from cogs.services import Services
 from cogs.ui import texts
 from config import settings as configuration
 from config.catalogue import Catalogue, load_presets
+from config.redaction import Redaction
 from config.settings import Settings
 from db.database import Database
 from db.folder import DATABASE_NAME, exclusive
@@ -381,6 +382,7 @@ def _log_to_stderr(settings: Settings, *, with_time: bool) -> None:
         handler = logging.StreamHandler()
         time = "%(asctime)s " if with_time else ""
         handler.setFormatter(logging.Formatter(f"{time}%(levelname)-7s %(name)s: %(message)s"))
+    handler.addFilter(Redaction.of(settings))
     logging.basicConfig(level=settings.easel_log_level, handlers=[handler], force=True)
     if settings.easel_log_level != "DEBUG":
         for chatty in ("httpx", "httpcore", "discord.gateway", "discord.client", "uvicorn.error"):

@@ -39,6 +39,9 @@ OPERATOR_SECONDS = 60.0
 
 TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which a free call may be asked again."""
+GATEWAY = frozenset({502, 503, 504})
+"""Statuses by which a gateway says that the service behind it is away."""
+_NO_SUCH_ROUTE = frozenset({404, 405, 501})
 _BROKEN = (httpx.RequestError, OSError, AnswerTooLarge)
 """Raised where an exchange did not come to its end; TimeoutError is an OSError."""
 _NOT_FOLLOWED = frozenset({301, 302, 307, 308})
@@ -81,6 +84,10 @@ class Unanswered(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class NoSuchRoute(Exception):
+    """The service does not know this call."""
 
 
 class BearerAuth(httpx.Auth):
@@ -214,7 +221,7 @@ class HostedApi:
     async def upload(self, path: str, *, field: str, file: tuple[str, bytes, str]) -> Answer:
         """Send a file as multipart; free, so tried three times. The answer has a 2xx status.
 
-        ``file`` is name, content, media type. Raises RequestRefused and BackendUnavailable.
+        ``file`` is name, content, media type. Raises NoSuchRoute, RequestRefused and BackendUnavailable.
         """
         failure: CallEnded | None = None
         for delay in (1.0, 3.0, 0.0):
@@ -225,6 +232,8 @@ class HostedApi:
             else:
                 if answer.ok:
                     return answer
+                if answer.status in _NO_SUCH_ROUTE:
+                    raise NoSuchRoute
                 failure = self.refusal(answer)
                 if answer.status == 429 or answer.status not in TRANSIENT:
                     break

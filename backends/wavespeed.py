@@ -6,6 +6,7 @@ An offer's target is the path of its endpoint.
 """
 
 import asyncio
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -36,7 +37,16 @@ from backends.base import (
 from backends.body import request_body
 from backends.clock import Clock
 from backends.download import OutputFetcher, OutputUnusable
-from backends.http import OPERATOR_SECONDS, PROBE_SECONDS, Answer, HostedApi, Timeouts, Unanswered
+from backends.http import (
+    GATEWAY,
+    OPERATOR_SECONDS,
+    PROBE_SECONDS,
+    Answer,
+    HostedApi,
+    NoSuchRoute,
+    Timeouts,
+    Unanswered,
+)
 from backends.limiter import KeptHealth, Pace
 from config.catalogue import Offer
 from config.parameters import Option
@@ -227,7 +237,12 @@ class WaveSpeedBackend:
             return None
         content = await asyncio.to_thread(call.source.read_bytes)
         name, media_type = _multipart_name(call.source)
-        answer = await self._api.upload("/api/v3/media/upload/binary", field="file", file=(name, content, media_type))
+        file = (name, content, media_type)
+        try:
+            answer = await self._api.upload("/api/v3/media/upload/binary", field="file", file=file)
+        except NoSuchRoute:
+            # The pages of other models say that a data URI is taken in the place of a URL.
+            return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
         match answer.body:
             case {"data": {"download_url": str(url)}} if url:
                 return url
@@ -367,7 +382,7 @@ class WaveSpeedBackend:
         if answer.status == 401:
             reason = self._api.text(answer.body)
             return self._down(OperatorError(Code.BACKEND_KEY_REFUSED, backend=self.key, status=401, reason=reason))
-        if answer.status >= 500:
+        if answer.status in GATEWAY:
             return self._down(self._api.unreachable(f"HTTP {answer.status}"))
         match answer.body:
             case {"data": {"balance": int(balance) | float(balance)}}:

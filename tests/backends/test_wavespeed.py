@@ -1,6 +1,7 @@
 """WaveSpeedAI, spoken to over real sockets."""
 
 import asyncio
+import base64
 import io
 from pathlib import Path
 
@@ -80,6 +81,24 @@ async def test_an_edit_uploads_its_picture_first_and_sends_the_url(
         "enable_safety_checker": True,
     }
     assert [received.route for received in server.received][:2] == ["upload", "submit"]
+
+
+@pytest.mark.parametrize(("model", "field"), [("hidream-e1-full", "image"), ("hidream-o1-image-edit", "images")])
+@pytest.mark.parametrize("status", [404, 405, 501])
+async def test_where_nothing_can_be_uploaded_the_picture_travels_in_the_request(
+    server: WaveSpeedServer, clock: FakeClock, tmp_path: Path, model: str, field: str, status: int
+) -> None:
+    call = make_call(offer(f"wavespeed:{model}"), tmp_path)
+    assert call.source is not None
+    server.fail("upload", Fault(status))
+    async with wavespeed(server, clock) as backend:
+        events = await collect(backend.run(call))
+    assert isinstance(events[-1], Made)
+    (task,) = server.tasks.values()
+    sent = task.body[field] if field == "image" else task.body[field][0]
+    head, content = sent.split(",")
+    assert head == "data:image/png;base64"
+    assert base64.b64decode(content) == call.source.read_bytes()
 
 
 async def test_the_id_is_told_before_the_first_poll(server: WaveSpeedServer, clock: FakeClock, call: Call) -> None:
@@ -298,7 +317,11 @@ async def test_health_tells_the_balance_and_is_kept_a_minute(server: WaveSpeedSe
     ("fault", "state"),
     [
         (Fault(401, {"message": "bad key"}), HealthState.DOWN),
-        (Fault(500), HealthState.DOWN),
+        (Fault(502), HealthState.DOWN),
+        (Fault(503), HealthState.DOWN),
+        (Fault(504), HealthState.DOWN),
+        (Fault(500), HealthState.UP),
+        (Fault(501), HealthState.UP),
         (Fault(cut="before"), HealthState.DOWN),
         (Fault(404), HealthState.UP),
         (Fault(429), HealthState.UP),

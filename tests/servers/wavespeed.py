@@ -81,12 +81,13 @@ def _format(value: Any) -> bool:
     return value in ("jpeg", "png", "webp")
 
 
-def _url(value: Any) -> bool:
-    return isinstance(value, str) and re.match(r"https?://", value) is not None
+def _picture(value: Any) -> bool:
+    """A URL, or a data URI: the latter is on the pages of other models."""
+    return isinstance(value, str) and re.match(r"https?://|data:image/\w+;base64,", value) is not None
 
 
-def _urls(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_url, value))
+def _pictures(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_picture, value))
 
 
 _O1_TEXT = {
@@ -114,15 +115,15 @@ ENDPOINTS: dict[str, dict[str, Check]] = {
     },
     "/api/v3/wavespeed-ai/hidream-e1-full": {
         "prompt": _text,
-        "image": _url,
+        "image": _picture,
         "seed": _seed(9999999999),
         "enable_base64_output": _boolean,
         "enable_safety_checker": _boolean,
     },
     "/api/v3/wavespeed-ai/hidream-o1-image-dev/text-to-image": _O1_TEXT,
     "/api/v3/wavespeed-ai/hidream-o1-image/text-to-image": _O1_TEXT,
-    "/api/v3/wavespeed-ai/hidream-o1-image-dev/edit": _O1_TEXT | {"images": _urls},
-    "/api/v3/wavespeed-ai/hidream-o1-image/edit": _O1_TEXT | {"images": _urls},
+    "/api/v3/wavespeed-ai/hidream-o1-image-dev/edit": _O1_TEXT | {"images": _pictures},
+    "/api/v3/wavespeed-ai/hidream-o1-image/edit": _O1_TEXT | {"images": _pictures},
 }
 REQUIRED = ("prompt", "image", "images")
 BASE64_BY_DEFAULT = ("/api/v2/wavespeed-ai/hidream-i1-dev",)
