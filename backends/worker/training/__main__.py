@@ -9,8 +9,10 @@ from typing import assert_never
 
 import torch
 
+from backends.worker.training.judge import judge
 from backends.worker.training.runs import Machine
-from backends.worker.training.stages import DEFAULT_PLAN, MissingStage, Stage, Workshop, with_length
+from backends.worker.training.stages import DEFAULT_PLAN, MissingStage, Stage, Workshop, singles_only, with_length
+from backends.worker.training.suggestions import write_suggestions
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 
@@ -24,6 +26,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all cores)")
     parser.add_argument("--steps", type=int, default=None, help="length of the one training stage named")
     parser.add_argument("--minutes", type=float, default=None, help="ends trunk, i1 or e1 after so much training time")
+    parser.add_argument("--singles", action="store_true", help="train on scenes of one item only: a fast start")
     parser.add_argument("--count", type=int, default=200, help="pictures a line of the judge's table")
     return parser.parse_args(arguments)
 
@@ -37,6 +40,8 @@ def run(options: argparse.Namespace) -> None:
         if len(options.stages) != 1:
             raise SystemExit("--steps and --minutes go with exactly one stage in --stages")
         plan = with_length(plan, options.stages[0], options.steps, options.minutes)
+    if options.singles:
+        plan = singles_only(plan)
     workshop = Workshop(options.out, Machine.detect(options.device), plan)
     for stage in (stage for stage in Stage if stage in options.stages):
         match stage:
@@ -54,9 +59,9 @@ def run(options: argparse.Namespace) -> None:
                 workshop.sharpen_decoder()
             case Stage.EXPORT:
                 workshop.export(options.models)
+            case Stage.SUGGEST:
+                write_suggestions(options.models)
             case Stage.JUDGE:
-                from backends.worker.training.judge import judge
-
                 judge(options.models, options.count)
             case _:
                 assert_never(stage)

@@ -23,6 +23,7 @@ from backends.worker.training.scenes import (
     SHAPES,
     SIDES,
     SINGLE_RADIUS,
+    SINGLE_SHARE,
     Layout,
     Place,
     Scene,
@@ -215,14 +216,14 @@ _MAKERS: Final[dict[EditKind, Callable[[np.random.Generator, Scene], Edit | None
 }
 
 
-def sample_any_edit(rng: np.random.Generator) -> Edit:
+def sample_any_edit(rng: np.random.Generator, single_share: float = SINGLE_SHARE) -> Edit:
     """An edit of the mix, held out or not."""
     kinds = tuple(SHARES)
     weights = np.array([SHARES[kind] for kind in kinds])
     while True:
         kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
         for _ in range(20):
-            scene = sample_single(rng) if rng.random() < 0.6 else sample_pair(rng)
+            scene = sample_single(rng) if rng.random() < single_share else sample_pair(rng)
             edit = _MAKERS[kind](rng, scene)
             if edit is not None:
                 return edit
@@ -233,10 +234,10 @@ def is_held_out_edit(edit: Edit) -> bool:
     return is_held_out(edit.source) or is_held_out(edit.target)
 
 
-def sample_edit(rng: np.random.Generator) -> Edit:
+def sample_edit(rng: np.random.Generator, single_share: float = SINGLE_SHARE) -> Edit:
     """An edit of the training mix that touches nothing held out."""
     while True:
-        edit = sample_any_edit(rng)
+        edit = sample_any_edit(rng, single_share)
         if not is_held_out_edit(edit):
             return edit
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -26,8 +27,9 @@ from backends.worker.training.architecture import PATCH, TextEncoders
 from backends.worker.training.captions import caption
 from backends.worker.training.edits import vary
 from backends.worker.training.fast_forward import prepare_for_training
-from backends.worker.training.latents import Batch, captioned_window, edit_window
+from backends.worker.training.latents import Batch, LatentWindow, draw_captioned, draw_edit
 from backends.worker.training.runs import LOG_EVERY, Machine, NonFiniteGuard, Run, learning_rate_factor, progress_bar
+from backends.worker.training.scenes import SINGLE_SHARE
 from backends.worker.training.tokenization import Tokenizers
 
 
@@ -55,6 +57,8 @@ class FlowSettings:
     edit_batch: int = 20
     repeats: int = 2
     """How often a batch holds each picture, every time with other noise: the text is encoded once."""
+    single_share: float = SINGLE_SHARE
+    """Scenes with one item; 1 for a start with those alone."""
     capacity: int = 4000
     fresh: int = 2
     """New pictures a step."""
@@ -186,14 +190,16 @@ class FlowTraining:
         starts = dict.fromkeys(Task, 0)
         if (state := run.load()) is not None:
             starts = self._restore(state)
+        paintings = partial(draw_captioned, single_share=settings.single_share)
+        edits = partial(draw_edit, single_share=settings.single_share)
         vae.eval().requires_grad_(False).to(machine.device, memory_format=torch.channels_last)
         self.paintings = (
-            captioned_window(vae, machine, seed, settings.capacity, starts[Task.PAINT])
+            LatentWindow(vae, machine, paintings, seed, settings.capacity, starts[Task.PAINT])
             if Task.PAINT in settings.tasks
             else None
         )
         self.edits = (
-            edit_window(vae, machine, seed, settings.capacity // 2, starts[Task.EDIT])
+            LatentWindow(vae, machine, edits, seed, settings.capacity // 2, starts[Task.EDIT])
             if Task.EDIT in settings.tasks
             else None
         )

@@ -38,7 +38,9 @@ from backends.worker.training.scenes import Scene, is_held_out, sample_group, sa
 
 SEED: Final = 4242
 REPORT_NAME: Final = "judgement.json"
-NEGATIVE_COUNT: Final = 60
+NEGATIVE_COUNT: Final = 24
+CARD_NAME: Final = "MODEL_CARD.md"
+CARD_START, CARD_END = "<!-- figures: written by the judge -->", "<!-- end of figures -->"
 
 
 @dataclass(frozen=True)
@@ -186,26 +188,33 @@ def _timings(models: Path) -> tuple[float, float]:
     return min(seconds), loading
 
 
-def measure(models: Path, count: int) -> Judgement:
-    """Everything in the table, ``count`` pictures a line."""
+def measure(models: Path, count: int, report: Callable[[str], None]) -> Judgement:
+    """Everything in the table: ``count`` pictures for each line of the gate, a quarter of that for the others.
+
+    ``report`` hears of each line as it is done.
+    """
     seconds, loading = _timings(models)
     pipeline, editor = load_painter(models), load_editor(models)
-    held = scenes(sample_single, True, count)
-    pairs = scenes(sample_pair, True, count)
-    painting = [
-        paint_line(pipeline, "single, held out", held, EULER),
-        paint_line(pipeline, "single, seen", scenes(sample_single, False, count), EULER),
-        paint_line(pipeline, "two objects, held out", pairs, EULER),
-        paint_line(pipeline, "two objects, seen", scenes(sample_pair, False, count), EULER),
-        paint_line(pipeline, "two to four alike, held out", scenes(sample_group, True, count), EULER),
-        paint_line(pipeline, "single, held out", held, EULER_16),
-        paint_line(pipeline, "single, held out", held, DEV),
-        paint_line(pipeline, "single, held out", held, FAST),
-        paint_line(pipeline, "two objects, held out", pairs, DEV),
-        paint_line(pipeline, "single, held out", held[: max(1, count // 2)], FULL),
+    held, pairs = scenes(sample_single, True, count), scenes(sample_pair, True, count)
+    few = max(1, count // 4)
+    asked = [
+        ("single, held out", held, EULER),
+        ("two objects, held out", pairs, EULER),
+        ("single, held out", held, EULER_16),
+        ("single, held out", held[:few], DEV),
+        ("single, held out", held[:few], FAST),
+        ("single, held out", held[:few], FULL),
+        ("two objects, held out", pairs[:few], DEV),
+        ("two to four alike, held out", scenes(sample_group, True, few), EULER),
+        ("single, seen", scenes(sample_single, False, few), EULER),
+        ("two objects, seen", scenes(sample_pair, False, few), EULER),
     ]
+    painting = []
+    for name, wanted, schedule in asked:
+        painting.append(paint_line(pipeline, name, wanted, schedule))
+        report(f"{name}, {schedule.name}: {painting[-1].all_right:.3f} all right")
     editing = edit_lines(pipeline, editor, "held out", edits(True, count), by_kind=True)
-    editing += edit_lines(pipeline, editor, "seen", edits(False, count))
+    editing += edit_lines(pipeline, editor, "seen", edits(False, few))
     without, with_negative = circle_share(pipeline, ""), circle_share(pipeline, "a circle")
     return Judgement(painting, editing, without, with_negative, seconds, loading)
 
@@ -234,14 +243,33 @@ def tables(judgement: Judgement) -> list[Table]:
     return [painting, editing, other]
 
 
+def markdown(table: Table) -> str:
+    """A table as Markdown."""
+    columns = [[str(column.header), *map(str, column.cells)] for column in table.columns]
+    rows = ["| " + " | ".join(cells) + " |" for cells in zip(*columns, strict=True)]
+    return "\n".join([f"**{table.title}**", "", rows[0], "|" + "---|" * len(columns), *rows[1:]])
+
+
+def update_card(card: Path, shown: list[Table]) -> None:
+    """Replaces the card's figures, between its two marks."""
+    text = card.read_text()
+    before, _, rest = text.partition(CARD_START)
+    _, _, after = rest.partition(CARD_END)
+    figures = "\n\n".join(markdown(table) for table in shown)
+    card.write_text(f"{before}{CARD_START}\n\n{figures}\n\n{CARD_END}{after}")
+
+
 def judge(models: Path, count: int) -> Judgement:
-    """Measures, prints the tables, and writes the report and the contact sheets beside the models."""
-    judgement = measure(models, count)
-    console = Console(width=130)
-    for table in tables(judgement):
-        console.print(table)
-    (models / REPORT_NAME).write_text(json.dumps(asdict(judgement), indent=1) + "\n")
+    """Measures, prints the tables, and writes the report, the card's figures and the contact sheets."""
     pipeline, editor = load_painter(models), load_editor(models)
     save_paint_sheet(pipeline, models / "contact_sheet.png")
     save_edit_sheet(pipeline, editor, models / "contact_sheet_edits.png")
+    console = Console(width=130)
+    judgement = measure(models, count, console.print)
+    shown = tables(judgement)
+    for table in shown:
+        console.print(table)
+    (models / REPORT_NAME).write_text(json.dumps(asdict(judgement), indent=1) + "\n")
+    if (models / CARD_NAME).exists():
+        update_card(models / CARD_NAME, shown)
     return judgement

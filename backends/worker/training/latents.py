@@ -19,7 +19,7 @@ from torch import Tensor
 from backends.worker.training.drawing import draw_scene, jittered_palette
 from backends.worker.training.edits import Edit, sample_edit
 from backends.worker.training.runs import Machine
-from backends.worker.training.scenes import CANVAS, Scene, sample_scene
+from backends.worker.training.scenes import CANVAS, SINGLE_SHARE, Scene, sample_scene
 from backends.worker.training.vae import to_tensor
 
 TOKEN_SIDE: Final = 16
@@ -44,19 +44,19 @@ def _blocks(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return some
 
 
-def draw_captioned(seed: int, index: int) -> Drawn[Scene]:
+def draw_captioned(seed: int, index: int, single_share: float = SINGLE_SHARE) -> Drawn[Scene]:
     """Number ``index`` of the pictures to paint; blocks with an edge in them matter."""
     rng = np.random.default_rng((seed, 11, index))
-    scene = sample_scene(rng)
+    scene = sample_scene(rng, single_share)
     picture = np.asarray(draw_scene(scene))
     plain = (picture == picture[0, 0]).all(axis=-1)
     return Drawn(scene, (picture,), _blocks((~plain).astype(np.float32)))
 
 
-def draw_edit(seed: int, index: int) -> Drawn[Edit]:
+def draw_edit(seed: int, index: int, single_share: float = SINGLE_SHARE) -> Drawn[Edit]:
     """Number ``index`` of the edits; blocks that change matter."""
     rng = np.random.default_rng((seed, 12, index))
-    edit = sample_edit(rng)
+    edit = sample_edit(rng, single_share)
     palette = jittered_palette(rng) if rng.random() < 0.3 else None
     source, target = (np.asarray(draw_scene(scene, palette)) for scene in (edit.source, edit.target))
     return Drawn(edit, (target, source), _blocks((source != target).any(axis=-1).astype(np.float32)))
@@ -132,15 +132,3 @@ class LatentWindow(Generic[Subject]):
             latents[:, 1] if latents.shape[1] > 1 else None,
             torch.from_numpy(np.stack([self._emphasis[index] for index in chosen])).to(latents.device),
         )
-
-
-def captioned_window(
-    vae: AutoencoderKL, machine: Machine, seed: int, capacity: int, start: int = 0
-) -> LatentWindow[Scene]:
-    """A window over pictures to paint."""
-    return LatentWindow(vae, machine, draw_captioned, seed, capacity, start)
-
-
-def edit_window(vae: AutoencoderKL, machine: Machine, seed: int, capacity: int, start: int = 0) -> LatentWindow[Edit]:
-    """A window over edits."""
-    return LatentWindow(vae, machine, draw_edit, seed, capacity, start)

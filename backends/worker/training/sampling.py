@@ -14,8 +14,10 @@ from diffusers import (
     HiDreamImageTransformer2DModel,
     UniPCMultistepScheduler,
 )
+from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
 from backends.worker.training.export import E1_FOLDER, I1_FOLDER
 from backends.worker.training.scenes import CANVAS
@@ -55,7 +57,9 @@ EDIT: Final = Schedule("E1 (UniPC 28)", 28, 0.0, 3.0, "unipc")
 
 
 def load_painter(models: Path) -> HiDreamImagePipeline:
-    """tiny-i1, ready to paint 128x128."""
+    """tiny-i1, ready to paint 128x128; diffusers and transformers warn no more (of text beyond T5's 8 pieces)."""
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()
     pipeline = HiDreamImagePipeline.from_pretrained(models / I1_FOLDER, torch_dtype=torch.float32)
     pipeline.default_sample_size = pipeline.transformer.config.max_resolution[0]
     pipeline.set_progress_bar_config(disable=True)

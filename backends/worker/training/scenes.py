@@ -225,16 +225,18 @@ def _two_colours(rng: np.random.Generator) -> tuple[str, str]:
 
 
 SINGLE_SHARE: Final = 0.58
-PAIR_SHARE: Final = 0.34
+PAIR_SHARE: Final = 0.81
+"""Share of pairs among the scenes of more than one item."""
 
 
-def sample_scene(rng: np.random.Generator) -> Scene:
+def sample_scene(rng: np.random.Generator, single_share: float = SINGLE_SHARE) -> Scene:
     """A scene of the training mix that is not held out."""
     while True:
-        kind = rng.random()
-        sampler: Callable[[np.random.Generator], Scene] = (
-            sample_single if kind < SINGLE_SHARE else sample_pair if kind < SINGLE_SHARE + PAIR_SHARE else sample_group
-        )
+        sampler: Callable[[np.random.Generator], Scene]
+        if rng.random() < single_share:
+            sampler = sample_single
+        else:
+            sampler = sample_pair if rng.random() < PAIR_SHARE else sample_group
         scene = sampler(rng)
         if not is_held_out(scene):
             return scene

@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL
 from backends.worker.training.architecture import build_text_encoders, build_transformer, build_vae
 from backends.worker.training.export import export_e1, export_i1
 from backends.worker.training.flow import Denoiser, FlowSettings, FlowTraining, Task
+from backends.worker.training.loss_curve import save_loss_curve
 from backends.worker.training.runs import CHECKPOINT_NAME, Machine, Run
 from backends.worker.training.scenes import CANVAS
 from backends.worker.training.tokenization import Tokenizers, build_tokenizers
@@ -33,6 +34,7 @@ class Stage(StrEnum):
     E1 = "e1"
     DECODER = "decoder"
     EXPORT = "export"
+    SUGGEST = "suggest"
     JUDGE = "judge"
 
 
@@ -65,6 +67,7 @@ DEFAULT_PLAN: Final = Plan(
     ),
 )
 SEED: Final = 20
+LOSS_CURVE_NAME: Final = "loss_curve.png"
 
 
 @dataclass
@@ -114,6 +117,7 @@ class Workshop:
         editing.load_state_dict(editor.transformer.state_dict())
         export_i1(models, self.tokenizers(), painter.encoders, vae, painter.transformer)
         export_e1(models, editing)
+        save_loss_curve(self.folder, models / LOSS_CURVE_NAME)
 
     def _has(self, stage: Stage) -> bool:
         return (self.folder / stage / CHECKPOINT_NAME).exists()
@@ -169,3 +173,13 @@ def with_length(plan: Plan, stage: Stage, steps: int | None, minutes: float | No
             return replace(plan, e1=replace(plan.e1, steps=steps or plan.e1.steps, minutes=minutes))
         case _:
             raise ValueError(f"the stage {stage.value} has no length")
+
+
+def singles_only(plan: Plan) -> Plan:
+    """The plan with scenes of one item alone, which are learnt first and fastest."""
+    return replace(
+        plan,
+        trunk=replace(plan.trunk, single_share=1.0, capacity=1600),
+        i1=replace(plan.i1, single_share=1.0),
+        e1=replace(plan.e1, single_share=1.0),
+    )
