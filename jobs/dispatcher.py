@@ -185,11 +185,14 @@ class Dispatcher:
                     tx, after.virtual_time, waiting.guild_id, after.guild_finish, after.guild_virtual
                 )
                 job = await workshop.jobs.fetch(tx, waiting.id)
+            assert job is not None
         except StaleMoveError:
             # Cancelled since we looked.
             await workshop.fleet.give_back(offer.backend)
             return False
-        assert job is not None
+        except BaseException:
+            await asyncio.shield(workshop.fleet.give_back(offer.backend))
+            raise
         self._follow(job, offer, backend)
         workshop.events.publish(StateChanged(job.id, target))
         workshop.events.publish(QueueMoved())

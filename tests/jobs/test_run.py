@@ -27,7 +27,7 @@ from domain.job import Failure, Job, JobState, TaskState
 from domain.money import MicroUSD
 from domain.quota import Unit
 from jobs.events import ModelLoading, PreviewReady, StateChanged, StepDone
-from tests.building import Clock, House, open_house
+from tests.building import PATIENCE_SECONDS, Clock, House, open_house
 from tests.doubles import Accept, Paint, ScriptedBackend, Steps
 
 PRICE = 10_000
@@ -380,6 +380,16 @@ async def test_a_rate_limit_at_the_last_start_leaves_it_one(tmp_path: Path) -> N
         assert await nothing_is_held(house)
 
 
+async def test_a_rate_limit_says_nothing_against_the_job(tmp_path: Path) -> None:
+    backend = hosted()
+    limited = BackendUnavailable(OperatorError(Code.BACKEND_RATE_LIMITED, backend="wavespeed"), retry_after=60)
+    backend.scripts.extend([[limited]] * 5)
+    async with house_with(tmp_path, backend) as house:
+        job = await moved_on(house, await house.ask("paid"), JobState.FINISHED)
+        assert (job.starts, len(backend.calls)) == (1, 6)
+        assert await house.spent() == (PRICE, 0)
+
+
 async def test_it_waits_as_long_as_the_backend_asks(tmp_path: Path, clock: Clock) -> None:
     backend = hosted()
     backend.scripts.append([BackendUnavailable(ERROR, retry_after=60)])
@@ -575,12 +585,17 @@ async def test_a_job_that_an_error_left_goes_on_when_the_database_is_well_again(
         assert await house.counted(Unit.IMAGES) == (1, 0)
 
 
-async def test_the_dispatcher_outlives_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_dispatcher_outlives_an_error_and_keeps_its_slots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("jobs.dispatcher.MEND_SECONDS", 0.01)
-    async with house_with(tmp_path, local()) as house:
+    async with house_with(tmp_path, local(slots=1)) as house:
         async with house.database.transaction() as tx:
             await tx.execute("CREATE TRIGGER full BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'full'); END")
         job = await house.ask()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "no job can be started" not in caplog.text:
+                await asyncio.sleep(0)
         async with house.database.transaction() as tx:
             await tx.execute("DROP TRIGGER full")
         assert (await house.reached(job.id, *OVER)).state is JobState.FINISHED
