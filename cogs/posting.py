@@ -169,10 +169,13 @@ class Poster:
         after = discord.Object(max(0, since - _DISCORD_EPOCH) << 22)
         # What only a result, or only the news of a failure, carries.
         mark = Action.REROLL if with_pictures else Action.RETRY
+        # What came right after the job ended, and then what came last: clocks may differ by more than grace.
+        places = (channel.history(limit=HISTORY, after=after, oldest_first=True), channel.history(limit=HISTORY))
         try:
-            async for message in channel.history(limit=HISTORY, after=after, oldest_first=True):
-                if message.author.id == self._client.user.id and has_button(message, mark, job.id):
-                    return Card(message.channel.id, message.id)
+            for messages in places:
+                async for message in messages:
+                    if message.author.id == self._client.user.id and has_button(message, mark, job.id):
+                        return Card(message.channel.id, message.id)
         except (discord.Forbidden, discord.NotFound) as error:
             log.debug("job %s: its channel's history can't be read: %s", job.id, error)
         return None
