@@ -301,6 +301,9 @@ async def back_up(settings: Settings, target: Path) -> int:
         raise OperatorError(Code.SETTING_INVALID, setting="EASEL_DATA_DIR", problem=problem) from error
     except FileExistsError as error:
         raise OperatorError(Code.SETTING_INVALID, setting="FILE", problem=f"{target} exists already") from error
+    except (NotADirectoryError, PermissionError) as error:
+        problem = f"there is no folder {target.parent} that can be written to"
+        raise OperatorError(Code.SETTING_INVALID, setting="FILE", problem=problem) from error
     _say(f"Backed up to {target}; the copy is whole. Pictures lie in {settings.easel_data_dir / 'pictures'}.")
     return FINE
 

@@ -83,8 +83,11 @@ def test_backup_copies_a_database_that_is_in_use_and_overwrites_nothing(tmp_path
     with whole_bot(tmp_path / "bot.log", EASEL_DATA_DIR=str(data)):
         first = run_bot("backup", str(copy), EASEL_DATA_DIR=str(data))
         second = run_bot("backup", str(copy), EASEL_DATA_DIR=str(data))
+        nowhere = run_bot("backup", str(tmp_path / "nowhere" / "copy.db"), EASEL_DATA_DIR=str(data))
     assert first.returncode == 0
     assert second.returncode == 2
+    assert nowhere.returncode == 2
+    assert "no folder" in nowhere.stderr
     with sqlite3.connect(copy) as connection:
         assert connection.execute("SELECT count(*) FROM boots").fetchone() == (1,)
 
