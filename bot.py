@@ -130,6 +130,7 @@ async def house(
         fleet = Fleet(backends, clock)
         quotas = Quotas(database, guilds, ledger, settings, clock)
         queue = Queue(database, jobs, clock)
+        stack.push_async_callback(queue.aclose)
         queue.watch_slots(fleet.seconds_until_free)
         dispatcher = Dispatcher(
             Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock),

@@ -41,6 +41,7 @@ class Queue:
         self._looking = asyncio.Lock()
         self._rests_until = 0.0
         self._next_look: asyncio.Task[list[Standing]] | None = None
+        self._looks: set[asyncio.Task[list[Standing]]] = set()
 
     def watch_slots(self, slots: Callable[[], list[float]]) -> None:
         """Ask this for the seconds until each slot of the backends is free (0 for a free one)."""
@@ -53,7 +54,14 @@ class Queue:
         """
         if self._next_look is None:
             self._next_look = asyncio.create_task(self._look())
+            self._looks.add(self._next_look)
+            self._next_look.add_done_callback(self._looks.discard)
         return await asyncio.shield(self._next_look)
+
+    async def aclose(self) -> None:
+        """Let looks that are under way end; to be called before the database is closed."""
+        if self._looks:
+            await asyncio.wait(self._looks)
 
     async def _look(self) -> list[Standing]:
         async with self._looking:
