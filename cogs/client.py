@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 DOUBLE_CLICK_SECONDS: Final = 2.0
 
+Offered = app_commands.Command[Any, ..., Any] | app_commands.Group
+
 
 def point_at(settings: Settings) -> None:
     """Make discord.py speak to the configured addresses. Nothing else of it is changed."""
@@ -92,9 +94,13 @@ class EaselBot(commands.AutoShardedBot):
         self._jobs = JobCommands(services, self._door, completions)
         self._quotas = QuotaCommands(services, completions)
 
+    def offered(self) -> list[Offered]:
+        """All commands that can work with what is configured, newly made."""
+        return [*self._pictures.commands(), *self._jobs.commands(), *self._quotas.commands()]
+
     async def setup_hook(self) -> None:
         """Commands, buttons and the delivery of outcomes."""
-        for command in (*self._pictures.commands(), *self._jobs.commands(), *self._quotas.commands()):
+        for command in self.offered():
             self.tree.add_command(command)
         self.add_dynamic_items(*ITEMS)
         await self.add_cog(Delivery(self, self.services, self._progress, self._poster, self._online))

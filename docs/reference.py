@@ -1,12 +1,18 @@
 """Writes the reference pages from the code: ``python -m docs.reference``. A test keeps them in step."""
 
+import asyncio
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import discord
 from pydantic import SecretStr
 
+from bot import house
+from cogs.client import EaselBot
 from config.catalogue import Catalogue, Offer
 from config.parameters import (
     ChoiceParameter,
@@ -19,7 +25,7 @@ from config.parameters import (
     SizeParameter,
     TextParameter,
 )
-from config.settings import BACKEND_ORDER, Settings
+from config.settings import BACKEND_ORDER, Settings, load
 from domain.money import format_usd
 
 FOLDER = Path(__file__).parent
@@ -27,7 +33,11 @@ FOLDER = Path(__file__).parent
 
 def pages() -> Mapping[str, str]:
     """File name -> what it should hold."""
-    return {"settings.md": settings_page(), "models.md": models_page(Catalogue.load())}
+    return {
+        "settings.md": settings_page(),
+        "models.md": models_page(Catalogue.load()),
+        "commands.md": commands_page(asyncio.run(_commands())),
+    }
 
 
 def settings_page() -> str:
@@ -134,6 +144,64 @@ def _constants(constants: Mapping[str, object]) -> list[str]:
     return [
         f"`{name}` = `{str(value).lower() if isinstance(value, bool) else value}`" for name, value in constants.items()
     ]
+
+
+async def _commands() -> list[Mapping[str, Any]]:
+    """What would be registered with Discord if every backend were configured."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = load({"EASEL_DATA_DIR": folder}, folder=Path(folder))
+        async with house(settings, {}) as nothing_configured:
+            services = replace(nothing_configured, catalogue=Catalogue.load(), order=BACKEND_ORDER)
+            client = EaselBot(services)
+            return [command.to_dict(client.tree) for command in client.offered()]
+
+
+def commands_page(commands: Iterable[Mapping[str, Any]]) -> str:
+    """Every command with its options; ``commands`` are as Discord gets them."""
+    lines = [
+        "# Commands",
+        "",
+        "Made from the code by `python -m docs.reference`, with every backend configured. Only what works is",
+        "registered: an option that none of your models takes is not shown, nor is a command without a model.",
+        "Options with `…` help as you type.",
+    ]
+    for command in commands:
+        lines += _command(command, "")
+    return "\n".join([*lines, ""])
+
+
+def _command(command: Mapping[str, Any], group: str) -> list[str]:
+    options = command.get("options", [])
+    inner = [option for option in options if option["type"] == discord.AppCommandOptionType.subcommand.value]
+    if inner:
+        permissions = discord.Permissions(int(command["default_member_permissions"] or 0))
+        # Discord's client says server where its API says guild.
+        needed = ", ".join(
+            name.replace("guild", "server").replace("_", " ").title() for name, set_ in permissions if set_
+        )
+        lines = ["", f"## /{command['name']}", "", f"{command['description']}. Needs {needed}."]
+        return lines + [line for one in inner for line in _command(one, command["name"])]
+    name = f"### /{group} {command['name']}" if group else f"## /{command['name']}"
+    lines = ["", name, "", f"{command['description']}."]
+    if options:
+        lines += ["", "| option | takes | what it is |", "|---|---|---|"]
+        lines += [f"| `{option['name']}` | {_option(option)} | {option['description']} |" for option in options]
+    return lines
+
+
+def _option(option: Mapping[str, Any]) -> str:
+    kind = discord.AppCommandOptionType(option["type"])
+    words = {"string": "text", "integer": "whole number", "boolean": "true or false", "attachment": "picture"}
+    text = words.get(kind.name, kind.name)
+    low, high = option.get("min_value"), option.get("max_value")
+    if option.get("choices"):
+        text = _some(str(choice["value"]) for choice in option["choices"])
+    elif low is not None and high is not None:
+        text = f"{low:.15g}–{high:.15g}"
+    elif (longest := option.get("max_length")) is not None:
+        text = f"text, at most {longest} characters"
+    needed = " (required)" if option.get("required") else ""
+    return text + (" …" if option.get("autocomplete") else "") + needed
 
 
 def main() -> int:
