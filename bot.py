@@ -57,6 +57,7 @@ from jobs.quotas import Quotas
 from jobs.workshop import Workshop
 
 log = logging.getLogger("easel")
+from jobs.removal import Removal
 
 FINE: Final = 0
 BROKEN: Final = 1
@@ -176,6 +177,7 @@ async def house(
 def _catalogue(settings: Settings, backends: Mapping[str, Backend]) -> Catalogue:
     catalogue = Catalogue.load()
     if settings.easel_presets is not None:
+            removal=Removal(database, jobs, pictures),
         catalogue = catalogue.with_presets(load_presets(settings.easel_presets))
     RunwareBackend.check_presets(catalogue)
     catalogue = catalogue.restricted_to(backends, _local_models(settings))

@@ -15,6 +15,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from cogs.asking import Interaction, check_server
+from cogs.change_log import ChangeLog
 from cogs.completions import Completions
 from cogs.delivery import Delivery
 from cogs.door import Door
@@ -24,7 +25,9 @@ from cogs.pictures import PictureCommands
 from cogs.posting import Poster
 from cogs.progress import ProgressCards
 from cogs.quotas import QuotaCommands
+from cogs.results import ResultButtons
 from cogs.services import Services
+from cogs.settings import SettingsCommands
 from cogs.ui import modals
 from cogs.ui.buttons import ITEMS, Action, is_ours
 from config.settings import Settings
@@ -92,11 +95,14 @@ class EaselBot(commands.AutoShardedBot):
         completions = Completions(services)
         self._pictures = PictureCommands(services, self._door, completions)
         self._jobs = JobCommands(services, self._door, completions)
-        self._quotas = QuotaCommands(services, completions)
+        self._results = ResultButtons(services, self._door)
+        change_log = ChangeLog(services)
+        self._quotas = QuotaCommands(services, completions, change_log)
+        self._settings = SettingsCommands(services, change_log)
 
     def offered(self) -> list[Offered]:
         """All commands that can work with what is configured, newly made."""
-        return [*self._pictures.commands(), *self._jobs.commands(), *self._quotas.commands()]
+        return [*self._pictures.commands(), *self._jobs.commands(), *self._quotas.commands(), *self._settings.commands()]
 
     async def setup_hook(self) -> None:
         """Commands, buttons and the delivery of outcomes."""
@@ -144,13 +150,18 @@ class EaselBot(commands.AutoShardedBot):
     async def on_interaction(self, interaction: Interaction) -> None:
         """What discord.py itself leaves unanswered: modals (ours are forms alone), and buttons nobody knows."""
         if interaction.type is discord.InteractionType.modal_submit:
-            job_id = modals.edited_job(interaction.custom_id or "")
-            if job_id is None:
-                await guarded(interaction, self._stale(interaction))
-            else:
-                await guarded(interaction, self._pictures.submit_edit(interaction, job_id, modals.values(interaction)))
+            await guarded(interaction, self._submitted(interaction, interaction.custom_id or ""))
         elif interaction.type is discord.InteractionType.component and not is_ours(interaction):
             await guarded(interaction, self._stale(interaction))
+
+    async def _submitted(self, interaction: Interaction, custom_id: str) -> None:
+        check_server(interaction, self.services.settings)
+        if (job_id := modals.edited_job(custom_id)) is not None:
+            await self._pictures.submit_edit(interaction, job_id, modals.values(interaction))
+        elif (picture := modals.edited_picture(custom_id)) is not None:
+            await self._pictures.submit_picture(interaction, *picture, modals.values(interaction))
+        else:
+            raise UserError(Code.BUTTON_STALE)
 
     async def _stale(self, interaction: Interaction) -> None:
         check_server(interaction, self.services.settings)
@@ -161,6 +172,10 @@ class EaselBot(commands.AutoShardedBot):
     async def pressed(self, interaction: discord.Interaction[Any], action: Action, job_id: str) -> None:
         """A button under a job's message was pressed."""
         await guarded(interaction, self._press(interaction, action, job_id))
+
+    async def picked(self, interaction: discord.Interaction[Any], job_id: str, index: int) -> None:
+        """One picture of a job is to be edited."""
+        await guarded(interaction, self._pictures.press_picture(interaction, job_id, index))
 
     async def turned(self, interaction: discord.Interaction[Any], page: int) -> None:
         """Another page of the history is wanted."""
@@ -173,10 +188,18 @@ class EaselBot(commands.AutoShardedBot):
                 await self._jobs.press_cancel(interaction, job_id)
             case Action.EDIT:
                 await self._pictures.press_edit(interaction, job_id)
-            case Action.REROLL | Action.RETRY if self._is_double_click(interaction):
+            case Action.DETAILS:
+                await self._results.press_details(interaction, job_id)
+            case Action.DELETE:
+                await self._results.press_delete(interaction, job_id)
+            case Action.REMOVE:
+                await self._results.press_remove(interaction, job_id)
+            case Action.REROLL | Action.VARY | Action.RETRY if self._is_double_click(interaction):
                 await interaction.response.defer()
             case Action.REROLL:
                 await self._pictures.press_reroll(interaction, job_id)
+            case Action.VARY:
+                await self._pictures.press_vary(interaction, job_id)
             case Action.RETRY:
                 await self._pictures.press_retry(interaction, job_id)
 

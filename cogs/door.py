@@ -58,7 +58,12 @@ class Door:
             await self._answer(interaction, admission, None)
 
     async def order_after(
-        self, interaction: Interaction, prompt: str, prepare: Callable[[], Awaitable[ImageRequest]]
+        self,
+        interaction: Interaction,
+        prompt: str,
+        prepare: Callable[[], Awaitable[ImageRequest]],
+        *,
+        parent: Job | None = None,
     ) -> None:
         """The same for a wish whose bytes have to be fetched first: meanwhile a card says so."""
         self.check_place(interaction)
@@ -69,7 +74,7 @@ class Door:
             parts = cards.checking(prompt)
             callback = await interaction.response.send_message(embed=parts.embed)
             interaction.extras[PUBLIC] = True
-            admission = await self._submit(interaction, await prepare(), None)
+            admission = await self._submit(interaction, await prepare(), parent)
             interaction.extras[PUBLIC] = False
             assert interaction.channel_id is not None
             card = Card(interaction.channel_id, callback.message_id) if callback.message_id is not None else None

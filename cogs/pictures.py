@@ -13,12 +13,12 @@ from cogs.services import Services
 from cogs.slash import SlashCommand, slash
 from cogs.ui.modals import PROMPT as PROMPT_FIELD
 from cogs.ui.modals import SEED as SEED_FIELD
-from cogs.ui.modals import edit_again
+from cogs.ui.modals import edit_again, edit_picture
 from config.catalogue import Model
 from config.parameters import Option
 from domain.errors import Code, UserError
 from domain.job import Job
-from domain.request import ImageRequest, Kind
+from domain.request import MAX_SEED, ImageRequest, Kind
 from jobs.pictures import MAX_INPUT_BYTES
 
 
@@ -136,6 +136,47 @@ class PictureCommands:
         """The button Try again: the same with the same seed."""
         job = await self._door.job(interaction, job_id)
         await self._again(interaction, job, {"seed": job.request.seed})
+
+    async def press_vary(self, interaction: Interaction, job_id: str) -> None:
+        """The button Vary: the same with the seeds that follow, so that the series can be had again."""
+        job = await self._door.job(interaction, job_id)
+        first = job.tasks[0].seed
+        await self._again(interaction, job, {"seed": (first + job.request.count) % (MAX_SEED + 1)})
+
+    async def press_picture(self, interaction: Interaction, job_id: str, index: int) -> None:
+        """The button Edit picture: a modal for the instruction."""
+        self._door.check_place(interaction)
+        job = await self._door.job(interaction, job_id)
+        await self._picture_of(job, index)
+        await interaction.response.send_modal(edit_picture(job, index))
+
+    async def submit_picture(
+        self, interaction: Interaction, job_id: str, index: int, values: Mapping[str, str]
+    ) -> None:
+        """The modal that Edit picture opened: /edit with that picture."""
+        self._door.check_place(interaction)
+        job = await self._door.job(interaction, job_id)
+        name = await self._picture_of(job, index)
+        seed = values.get(SEED_FIELD, "").strip()
+        given = {"prompt": PROMPT.read(values.get(PROMPT_FIELD, ""))} | ({"seed": SEED.read(seed)} if seed else {})
+        # What was hidden stays hidden.
+        given["spoiler"] = job.request.spoiler or job.tasks[index].flagged
+        wish = self._request(Kind.EDIT, given)
+        await self._services.intake.quote(wish)
+
+        async def prepare() -> ImageRequest:
+            return wish.model_copy(update={"source": await self._services.pictures.as_input(name)})
+
+        await self._door.order_after(interaction, wish.prompt, prepare, parent=job)
+
+    async def _picture_of(self, job: Job, index: int) -> str:
+        """The file of one picture. Raises UserError where there is none, or nothing that could edit it."""
+        if not self._edit_options or index >= len(job.tasks):
+            raise UserError(Code.BUTTON_STALE)
+        picture = job.tasks[index].picture
+        if picture is None or not await asyncio.to_thread(self._services.pictures.path(picture.name).exists):
+            raise UserError(Code.PICTURE_GONE)
+        return picture.name
 
     async def press_edit(self, interaction: Interaction, job_id: str) -> None:
         """The button Edit: a modal with the prompt."""

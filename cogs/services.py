@@ -16,6 +16,7 @@ from jobs.pictures import Pictures
 from jobs.queue import Queue
 from jobs.quotas import Quotas
 
+from jobs.removal import Removal
 
 @dataclass(frozen=True)
 class Services:
@@ -35,5 +36,6 @@ class Services:
     outbox: Outbox
     events: EventStream
     jobs: JobStore
+    removal: Removal
     """For reading."""
     clock: Callable[[], datetime]

@@ -381,6 +381,11 @@ class JobStore:
         async with self._database.reading() as reader:
             rows = await reader.execute_fetchall(
                 "SELECT offer, avg(seconds) FROM ("
+    async def removed(self, tx: Transaction, job_id: str) -> None:
+        """The job's pictures and the message that carried them are gone."""
+        await tx.execute("UPDATE tasks SET picture = NULL WHERE job_id = ?", (job_id,))
+        await tx.execute("UPDATE jobs SET result_channel_id = NULL, result_message_id = NULL WHERE id = ?", (job_id,))
+
                 " SELECT jobs.offer, tasks.seconds,"
                 " row_number() OVER (PARTITION BY jobs.offer ORDER BY jobs.number DESC) AS age"
                 " FROM (SELECT * FROM jobs ORDER BY number DESC LIMIT 1000) AS jobs"
@@ -483,6 +488,21 @@ class JobStore:
         source: JobState,
         target: JobState,
         assignments: str = "",
+    async def others_use(self, source: str, job_id: str) -> bool:
+        """Whether another job, whose pictures were not removed, begins with the same input picture."""
+        async with (
+            self._database.reading() as reader,
+            reader.execute(
+                "SELECT EXISTS (SELECT 1 FROM jobs WHERE json_extract(request, '$.source.name') = ? AND id <> ?"
+                " AND (state NOT IN ('posted', 'undeliverable') OR EXISTS"
+                " (SELECT 1 FROM tasks WHERE job_id = jobs.id AND picture IS NOT NULL)))",
+                (source, job_id),
+            ) as cursor,
+        ):
+            row = await cursor.fetchone()
+        assert row is not None
+        return bool(row[0])
+
         values: Sequence[object] = (),
     ) -> None:
         if target not in EDGES[source]:

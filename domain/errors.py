@@ -34,6 +34,7 @@ class Code(StrEnum):
     PICTURE_GONE = "picture_gone"
     JOB_UNKNOWN = "job_unknown"
     JOB_NOT_YOURS = "job_not_yours"
+    JOB_NOT_OVER = "job_not_over"
     JOB_ALREADY_OVER = "job_already_over"
     JOB_UNDER_WAY_ELSEWHERE = "job_under_way_elsewhere"
     NOTHING_TO_REROLL = "nothing_to_reroll"

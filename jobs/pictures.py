@@ -109,6 +109,10 @@ class Pictures:
         except FileNotFoundError as error:
             raise UserError(Code.PICTURE_GONE) from error
 
+    async def remove(self, name: str) -> None:
+        """Remove the file; one that is gone already is fine."""
+        await asyncio.to_thread(self.path(name).unlink, missing_ok=True)
+
     async def as_input(self, name: str) -> InputPicture:
         """A picture that we made, as the input of an edit. Raises UserError (PICTURE_GONE)."""
         return await self.accept(await self.read(name), name)

@@ -1,6 +1,7 @@
 """Buttons that outlive a restart: what they mean stands in their custom_id, and nothing is remembered for them."""
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final, Protocol, Self, cast
 
@@ -18,6 +19,13 @@ class Action(StrEnum):
     """The same once more, seed and all: for jobs that failed."""
     EDIT = "edit"
     """Open the modal with the prompt."""
+    VARY = "vary"
+    """The same with the seeds that follow."""
+    DETAILS = "details"
+    DELETE = "delete"
+    """Ask whether the pictures shall go."""
+    REMOVE = "remove"
+    """Yes, they shall."""
     CANCEL = "cancel"
 
 
@@ -28,13 +36,36 @@ class Presses(Protocol):
         """A button under a job's message was pressed."""
         ...
 
+    async def picked(self, interaction: discord.Interaction[Any], job_id: str, index: int) -> None:
+        """One picture of a job is to be edited; pictures count from 0."""
+        ...
+
     async def turned(self, interaction: discord.Interaction[Any], page: int) -> None:
         """Another page of the history is wanted; pages count from 0."""
         ...
 
 
-_LABELS: Final = {Action.REROLL: "Reroll", Action.RETRY: "Try again", Action.EDIT: "Edit", Action.CANCEL: "Cancel"}
-_EMOJIS: Final = {Action.REROLL: "🎲", Action.RETRY: "🔁", Action.EDIT: "✏️", Action.CANCEL: None}
+_LABELS: Final = {
+    Action.REROLL: "Reroll",
+    Action.RETRY: "Try again",
+    Action.EDIT: "Edit",
+    Action.VARY: "Vary",
+    Action.DETAILS: "Details",
+    Action.DELETE: "Delete",
+    Action.REMOVE: "Delete for good",
+    Action.CANCEL: "Cancel",
+}
+_EMOJIS: Final = {
+    Action.REROLL: "🎲",
+    Action.RETRY: "🔁",
+    Action.EDIT: "✏️",
+    Action.VARY: "🌱",
+    Action.DETAILS: "🔎",
+    Action.DELETE: "🗑️",
+    Action.REMOVE: None,
+    Action.CANCEL: None,
+}
+_DANGEROUS: Final = frozenset({Action.CANCEL, Action.REMOVE})
 
 
 def custom_id_of(action: Action, job_id: str) -> str:
@@ -49,7 +80,7 @@ class JobButton(
     """A button that belongs to a job."""
 
     def __init__(self, action: Action, job_id: str) -> None:
-        style = discord.ButtonStyle.danger if action is Action.CANCEL else discord.ButtonStyle.secondary
+        style = discord.ButtonStyle.danger if action in _DANGEROUS else discord.ButtonStyle.secondary
         super().__init__(
             discord.ui.Button(
                 style=style, label=_LABELS[action], emoji=_EMOJIS[action], custom_id=custom_id_of(action, job_id)
@@ -68,6 +99,31 @@ class JobButton(
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Hand the press to the client."""
         await cast(Presses, interaction.client).pressed(interaction, self.action, self.job_id)
+
+
+class PictureButton(
+    discord.ui.DynamicItem[discord.ui.Button[Any]],
+    template=rf"easel:picture:(?P<job_id>{JOB_ID}):(?P<index>[0-3])",
+):
+    """Edits one picture of a job. ``index`` counts from 0."""
+
+    def __init__(self, job_id: str, index: int, label: str) -> None:
+        custom_id = f"easel:picture:{job_id}:{index}"
+        style = discord.ButtonStyle.secondary
+        super().__init__(discord.ui.Button(style=style, label=label, emoji="🖌️", custom_id=custom_id), row=1)
+        self.job_id = job_id
+        self.index = index
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """The button as it was pressed."""
+        return cls(match["job_id"], int(match["index"]), "…")
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Hand the press to the client."""
+        await cast(Presses, interaction.client).picked(interaction, self.job_id, self.index)
 
 
 class PageButton(
@@ -93,7 +149,7 @@ class PageButton(
         await cast(Presses, interaction.client).turned(interaction, self.page)
 
 
-ITEMS: Final = (JobButton, PageButton)
+ITEMS: Final = (JobButton, PictureButton, PageButton)
 
 
 def job_buttons(job_id: str, *actions: Action) -> discord.ui.View:
@@ -101,6 +157,16 @@ def job_buttons(job_id: str, *actions: Action) -> discord.ui.View:
     view = discord.ui.View(timeout=None)
     for action in actions:
         view.add_item(JobButton(action, job_id))
+    return view
+
+
+def result_buttons(job_id: str, editable: Sequence[int]) -> discord.ui.View:
+    """What goes under a result. ``editable``: the pictures that /edit can take, by their index; none without it."""
+    view = job_buttons(job_id, Action.REROLL, Action.VARY, Action.EDIT, Action.DETAILS, Action.DELETE)
+    for index in editable:
+        view.add_item(
+            PictureButton(job_id, index, "Edit picture" if len(editable) == 1 else f"Edit picture {index + 1}")
+        )
     return view
 
 

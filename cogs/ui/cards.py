@@ -6,7 +6,7 @@ from typing import Final
 import discord
 
 from cogs.ui import texts, words
-from cogs.ui.buttons import Action, job_buttons
+from cogs.ui.buttons import Action, job_buttons, result_buttons
 from config.catalogue import Catalogue
 from domain.errors import Code
 from domain.job import UNDER_WAY, Job, JobState, Task, TaskState
@@ -121,7 +121,8 @@ def result(job: Job, catalogue: Catalogue, parent: Job | None = None) -> Parts:
         where = parent.result
         url = f"https://discord.com/channels/{parent.place.guild_id}/{where.channel_id}/{where.message_id}"
         embed.description = f"{embed.description}\n[made from this one]({url})"
-    return Parts(embed, job_buttons(job.id, Action.REROLL, Action.EDIT), content=f"<@{job.place.user_id}>")
+    editable = [task.index for task in done] if catalogue.models(Kind.EDIT) else []
+    return Parts(embed, result_buttons(job.id, editable), content=f"<@{job.place.user_id}>")
 
 
 def ended(job: Job) -> Parts:

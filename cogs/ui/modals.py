@@ -15,31 +15,44 @@ from domain.request import MAX_PROMPT_CHARACTERS, MAX_SEED, Kind
 
 PROMPT: Final = "prompt"
 SEED: Final = "seed"
-_TEMPLATE: Final = re.compile(rf"easel:edit:(?P<job_id>{JOB_ID})")
+_AGAIN: Final = re.compile(rf"easel:edit:(?P<job_id>{JOB_ID})")
+_PICTURE: Final = re.compile(rf"easel:picture:(?P<job_id>{JOB_ID}):(?P<index>[0-3])")
 
 
 def edit_again(job: Job) -> discord.ui.Modal:
     """The prompt and the seed of a job, to change and send again."""
     instruction = job.request.kind is Kind.EDIT
-    modal = discord.ui.Modal(
-        title="Edit the instruction" if instruction else "Edit the prompt", custom_id=f"easel:edit:{job.id}"
-    )
+    title = "Edit the instruction" if instruction else "Edit the prompt"
+    label = "Instruction" if instruction else "Prompt"
+    prompt = words.cut(job.request.prompt, MAX_PROMPT_CHARACTERS)
+    return _form(f"easel:edit:{job.id}", title, label, prompt, str(job.tasks[0].seed))
+
+
+def edit_picture(job: Job, index: int) -> discord.ui.Modal:
+    """The instruction for one picture of a job."""
+    title = f"Edit picture {index + 1}" if job.request.count > 1 else "Edit this picture"
+    return _form(f"easel:picture:{job.id}:{index}", title, "Instruction", None, None)
+
+
+def _form(custom_id: str, title: str, label: str, text: str | None, number: str | None) -> discord.ui.Modal:
+    modal = discord.ui.Modal(title=title, custom_id=custom_id)
     prompt: discord.ui.TextInput[Any] = discord.ui.TextInput(
         style=discord.TextStyle.paragraph,
         custom_id=PROMPT,
-        default=words.cut(job.request.prompt, MAX_PROMPT_CHARACTERS),
+        default=text,
+        placeholder="What to change, e.g. “make the sky purple”" if text is None else None,
         min_length=1,
         max_length=MAX_PROMPT_CHARACTERS,
     )
     seed: discord.ui.TextInput[Any] = discord.ui.TextInput(
         style=discord.TextStyle.short,
         custom_id=SEED,
-        default=str(job.tasks[0].seed),
+        default=number,
         placeholder="empty: a new one",
         required=False,
         max_length=len(str(MAX_SEED)),
     )
-    modal.add_item(discord.ui.Label(text="Instruction" if instruction else "Prompt", component=prompt))
+    modal.add_item(discord.ui.Label(text=label, component=prompt))
     modal.add_item(
         discord.ui.Label(
             text="Seed", description="The same seed keeps the composition. Empty: a new one.", component=seed
@@ -52,8 +65,14 @@ def edit_again(job: Job) -> discord.ui.Modal:
 
 def edited_job(custom_id: str) -> str | None:
     """The job that a submitted modal is about; None for a modal that is not ours."""
-    match = _TEMPLATE.fullmatch(custom_id)
+    match = _AGAIN.fullmatch(custom_id)
     return match["job_id"] if match else None
+
+
+def edited_picture(custom_id: str) -> tuple[str, int] | None:
+    """The job and the picture (from 0) that a submitted instruction is about; None for other modals."""
+    match = _PICTURE.fullmatch(custom_id)
+    return (match["job_id"], int(match["index"])) if match else None
 
 
 def values(interaction: discord.Interaction[Any]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pytest
 from cogs.posting import NONCE_CHARACTERS, nonce
 from cogs.ui import cards, lists, modals
 from cogs.ui.buttons import ITEMS
+from cogs.ui.details import details
 from config.catalogue import Catalogue
 from domain.errors import Code
 from domain.job import Card, Failure, Job, JobState, TaskState
@@ -142,12 +143,19 @@ def test_long_lists_stay_within_discords_limits() -> None:
     check_limits(lists.usage(usages), None)
 
 
+def test_the_longest_details_fit() -> None:
+    for embed in details(longest(), CATALOGUE):
+        check_limits(embed, None)
+        assert all(len(field.value or "") <= 1024 for field in embed.fields)
+
+
 def test_the_modal_fits() -> None:
     job = replace(longest(), request=longest().request.model_copy(update={"prompt": "x" * 2000}))
     payload = modals.edit_again(job).to_dict()
     assert len(payload["title"]) <= 45
     assert len(payload["custom_id"]) <= 100
     assert modals.edited_job(payload["custom_id"]) == job.id
+    assert modals.edited_picture(modals.edit_picture(job, 3).to_dict()["custom_id"]) == (job.id, 3)
     edit = made(kind=Kind.EDIT, source=InputPicture(name="input.png", width=1, height=1))
     assert "instruction" in modals.edit_again(edit).to_dict()["title"]
 

@@ -1,0 +1,60 @@
+"""The buttons of a result that make no picture: Details, and Delete, which asks first."""
+
+import discord
+
+from cogs.answers import PUBLIC, in_time, privately
+from cogs.asking import Interaction, can_cancel
+from cogs.door import Door
+from cogs.services import Services
+from cogs.ui import texts
+from cogs.ui.buttons import Action, job_buttons
+from cogs.ui.details import details
+from domain.errors import Code, OperatorError, UserError
+from domain.job import Job
+
+
+class ResultButtons:
+    """What members see and do with a result."""
+
+    def __init__(self, services: Services, door: Door) -> None:
+        self._services = services
+        self._door = door
+
+    async def press_details(self, interaction: Interaction, job_id: str) -> None:
+        """The button Details: all there is to know, for the presser alone."""
+        job = await in_time(interaction, self._door.job(interaction, job_id), private=True)
+        for embed in details(job, self._services.catalogue):
+            await privately(interaction, embed=embed)
+
+    async def press_delete(self, interaction: Interaction, job_id: str) -> None:
+        """The button Delete: asks first."""
+        job = await self._owned(interaction, job_id)
+        question = texts.DELETE_ONE if len(job.pictures) == 1 else texts.DELETE_SEVERAL
+        await privately(interaction, question, view=job_buttons(job.id, Action.REMOVE))
+
+    async def press_remove(self, interaction: Interaction, job_id: str) -> None:
+        """The answer to the question: the post goes, and the pictures go from the disk."""
+        job = await self._owned(interaction, job_id)
+        await interaction.response.defer()
+        # The message is private already: what goes wrong is told beside it.
+        interaction.extras[PUBLIC] = False
+
+        async def unpost(job: Job) -> None:
+            if job.result is None:
+                return
+            channel = interaction.client.get_partial_messageable(job.result.channel_id)
+            try:
+                await channel.get_partial_message(job.result.message_id).delete()
+            except discord.NotFound:
+                pass  # Somebody was faster.
+            except discord.HTTPException as error:
+                raise OperatorError(Code.DISCORD_REFUSED, reason=error.text[:200]) from error
+
+        await self._services.removal.remove(job, unpost)
+        await interaction.edit_original_response(content=texts.DELETED, view=None)
+
+    async def _owned(self, interaction: Interaction, job_id: str) -> Job:
+        job = await self._door.job(interaction, job_id)
+        if not can_cancel(interaction, job.place):
+            raise UserError(Code.JOB_NOT_YOURS)
+        return job
