@@ -27,18 +27,18 @@ HISTORY_EMPTY: Final = "You have not painted anything in this server yet. Try /i
 NO_LIMITS: Final = "Nothing limits you here."
 NO_RULES: Final = "No rules are set. Each member may have {limit} a day, as the operator has set for all servers."
 RULE_SET: Final = "Rule `{rule}` is set: {text}."
-RULE_REMOVED: Final = "Rule `{rule}` is removed: {text}."
-RULE_NOW: Final = "Now: {used} used{held}, {left} left{resets}."
-RULE_HITS: Final = (
-    "It holds for {whom}. {active} members have used something in this window, {full} are at the limit."
-)
-RULE_HITS_ROLE: Final = "whoever has the role when they ask and has no rule of their own"
-RULE_HITS_EVERYBODY: Final = "every member for whom no rule of their own or of a role of theirs says otherwise"
-RULE_HITS_MONEY: Final = "every one of them: rules about money are never overridden"
+RULE_REMOVED: Final = "Rule `{rule}` is removed."
 GRANTED: Final = "<@{member}> has {amount} more, until the windows of their limits end."
-)
 SENT_DIRECTLY: Final = "I can't post in <#{channel}> any more, so here is what you asked for there."
 TOLD_DIRECTLY: Final = "I can't write in <#{channel}> any more; this is about what you asked for there."
+DELETE_ONE: Final = "Delete this picture for good? Its message goes, and so does the file. Nothing brings it back."
+DELETE_SEVERAL: Final = (
+    "Delete these pictures for good? Their message goes, and so do the files. Nothing brings them back."
+)
+DELETED: Final = "Deleted."
+REMOVED: Final = "removed"
+NOT_STARTED: Final = "not started"
+DEFAULTS: Final = "Left to the model: {options}"
 NOTHING_CHARGED: Final = "Nothing was charged."
 CHARGED: Final = "Charged: {price}."
 
@@ -52,14 +52,6 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     Code.OPTION_MALFORMED: "`{option}` can't be “{value}”. Expected: {expected}.",
     Code.MODEL_UNKNOWN: "There is no `model` called “{model}”. Pick one from the list that opens as you type.",
     Code.MODEL_WRONG_KIND: "{model} can't be used with /{command}. Pick a `model` from the list that opens there.",
-DELETE_ONE: Final = "Delete this picture for good? Its message goes, and so does the file. Nothing brings it back."
-DELETE_SEVERAL: Final = (
-    "Delete these pictures for good? Their message goes, and so do the files. Nothing brings them back."
-)
-DELETED: Final = "Deleted."
-REMOVED: Final = "removed"
-NOT_STARTED: Final = "not started"
-DEFAULTS: Final = "Left to the model: {options}"
     Code.NO_OFFER: "`{option}` can't be set for {model}. Leave it out, or pick another model.",
     Code.QUEUE_FULL_FOR_USER: "You have {limit} jobs waiting already, which is the most. Wait for one, or /cancel one.",
     Code.QUEUE_FULL: "The line is full: {limit} jobs are waiting. Please try again in a few minutes.",
