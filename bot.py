@@ -54,10 +54,10 @@ from jobs.outbox import Outbox
 from jobs.pictures import Pictures
 from jobs.queue import Queue
 from jobs.quotas import Quotas
+from jobs.removal import Removal
 from jobs.workshop import Workshop
 
 log = logging.getLogger("easel")
-from jobs.removal import Removal
 
 FINE: Final = 0
 BROKEN: Final = 1
@@ -168,6 +168,7 @@ async def house(
             queue=queue,
             quotas=quotas,
             outbox=outbox,
+            removal=Removal(database, jobs, pictures),
             events=events,
             jobs=jobs,
             clock=clock,
@@ -177,7 +178,6 @@ async def house(
 def _catalogue(settings: Settings, backends: Mapping[str, Backend]) -> Catalogue:
     catalogue = Catalogue.load()
     if settings.easel_presets is not None:
-            removal=Removal(database, jobs, pictures),
         catalogue = catalogue.with_presets(load_presets(settings.easel_presets))
     RunwareBackend.check_presets(catalogue)
     catalogue = catalogue.restricted_to(backends, _local_models(settings))

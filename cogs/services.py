@@ -15,8 +15,8 @@ from jobs.outbox import Outbox
 from jobs.pictures import Pictures
 from jobs.queue import Queue
 from jobs.quotas import Quotas
-
 from jobs.removal import Removal
+
 
 @dataclass(frozen=True)
 class Services:
@@ -34,8 +34,8 @@ class Services:
     queue: Queue
     quotas: Quotas
     outbox: Outbox
+    removal: Removal
     events: EventStream
     jobs: JobStore
-    removal: Removal
     """For reading."""
     clock: Callable[[], datetime]

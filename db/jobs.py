@@ -372,6 +372,11 @@ class JobStore:
             (card.channel_id if card else None, card.message_id if card else None, job_id),
         )
 
+    async def removed(self, tx: Transaction, job_id: str) -> None:
+        """The job's pictures and the message that carried them are gone."""
+        await tx.execute("UPDATE tasks SET picture = NULL WHERE job_id = ?", (job_id,))
+        await tx.execute("UPDATE jobs SET result_channel_id = NULL, result_message_id = NULL WHERE id = ?", (job_id,))
+
     async def adopt(self, tx: Transaction, job_id: str) -> None:
         """Take over a job that an earlier process left under way."""
         await tx.execute("UPDATE jobs SET boot = ? WHERE id = ?", (self._boot, job_id))
@@ -381,11 +386,6 @@ class JobStore:
         async with self._database.reading() as reader:
             rows = await reader.execute_fetchall(
                 "SELECT offer, avg(seconds) FROM ("
-    async def removed(self, tx: Transaction, job_id: str) -> None:
-        """The job's pictures and the message that carried them are gone."""
-        await tx.execute("UPDATE tasks SET picture = NULL WHERE job_id = ?", (job_id,))
-        await tx.execute("UPDATE jobs SET result_channel_id = NULL, result_message_id = NULL WHERE id = ?", (job_id,))
-
                 " SELECT jobs.offer, tasks.seconds,"
                 " row_number() OVER (PARTITION BY jobs.offer ORDER BY jobs.number DESC) AS age"
                 " FROM (SELECT * FROM jobs ORDER BY number DESC LIMIT 1000) AS jobs"
@@ -479,15 +479,6 @@ class JobStore:
             )
         return found[0] if found else None
 
-    # Inside.
-
-    async def _move(
-        self,
-        tx: Transaction,
-        job_id: str,
-        source: JobState,
-        target: JobState,
-        assignments: str = "",
     async def others_use(self, source: str, job_id: str) -> bool:
         """Whether another job, whose pictures were not removed, begins with the same input picture."""
         async with (
@@ -503,6 +494,15 @@ class JobStore:
         assert row is not None
         return bool(row[0])
 
+    # Inside.
+
+    async def _move(
+        self,
+        tx: Transaction,
+        job_id: str,
+        source: JobState,
+        target: JobState,
+        assignments: str = "",
         values: Sequence[object] = (),
     ) -> None:
         if target not in EDGES[source]:
