@@ -25,6 +25,7 @@ from rich.markup import escape
 
 import db.database
 from backends.base import Backend
+from backends.comfyui import ComfyUIBackend
 from backends.runware import RunwareBackend
 from backends.wavespeed import WaveSpeedBackend
 from backends.worker.client import WorkerBackend
@@ -42,7 +43,7 @@ from db.folder import DATABASE_NAME, exclusive
 from db.guilds import GuildStore
 from db.jobs import JobStore
 from db.ledger import LedgerStore
-from domain.errors import Code, EaselError, InternalError, OperatorError
+from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
 from jobs import checkup
 from jobs.attachments import Attachments
 from jobs.dispatcher import Dispatcher
@@ -98,6 +99,8 @@ async def _backend(name: str, settings: Settings) -> Backend | None:
             return WaveSpeedBackend.from_settings(settings)
         case "runware":
             return RunwareBackend.from_settings(settings)
+        case "comfyui":
+            return ComfyUIBackend.from_settings(settings, _all_offers(settings).offers())
         case _:
             return None
 
@@ -175,8 +178,20 @@ async def house(
         )
 
 
-def _catalogue(settings: Settings, backends: Mapping[str, Backend]) -> Catalogue:
+def _all_offers(settings: Settings) -> Catalogue:
     catalogue = Catalogue.load()
+    for setting, backend, names in (("COMFYUI_MODELS", "comfyui", settings.comfyui_models),):
+        try:
+            catalogue = catalogue.with_own(backend, names)
+        except UserError as error:
+            unknown = error.parameters["model"]
+            problem = f"{backend} has no model called {unknown!r}"
+            raise OperatorError(Code.SETTING_INVALID, setting=setting, problem=problem) from error
+    return catalogue
+
+
+def _catalogue(settings: Settings, backends: Mapping[str, Backend]) -> Catalogue:
+    catalogue = _all_offers(settings)
     if settings.easel_presets is not None:
         catalogue = catalogue.with_presets(load_presets(settings.easel_presets))
     RunwareBackend.check_presets(catalogue)

@@ -2,7 +2,7 @@
 
 A backend turns one ``Call`` into a stream of events. The dispatcher handles each event before it asks for the
 next: when ``Accepted`` arrives, the remote id is on disk before the backend goes on. Closing the stream
-(``aclose``) cancels what can be cancelled.
+(``aclose``) cancels what cannot be resumed; ``Cancelling`` gives up the rest.
 
 How a call can end is the heart of "never charged twice"; each way is an exception of its own:
 
@@ -22,7 +22,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from config.catalogue import Offer
 from domain.errors import EaselError
@@ -221,4 +221,16 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Close connections and child processes."""
+        ...
+
+
+@runtime_checkable
+class Cancelling(Protocol):
+    """An image maker that can give up accepted work.
+
+    Closing a stream does not do that where accepted calls outlive us: the next process may go on with them.
+    """
+
+    async def cancel(self, remote_id: str) -> None:
+        """Nobody wants it any more: give it up as far as that is possible. Never raises."""
         ...

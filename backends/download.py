@@ -43,6 +43,7 @@ class OutputFetcher:
 
     ``hosts`` are its hosts for pictures, ``*.`` in front stands for any subdomain. The origin of ``base_url`` is
     allowed too, and it alone may be plain http (where it is on loopback) or lie at a private address.
+    ``own_plain_http``: it may be plain http anywhere, because the URLs are made by us and not by a provider.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class OutputFetcher:
         tls: ssl.SSLContext,
         resolve: Resolve = resolve,
         max_bytes: int = MAX_PICTURE_BYTES,
+        own_plain_http: bool = False,
     ) -> None:
+        self._own_plain_http = own_plain_http
         self._base_url = base_url
         self._hosts = tuple(host.lower() for host in hosts)
         self._clock = clock
@@ -145,7 +148,7 @@ class OutputFetcher:
         if url.userinfo or not url.host:
             raise OutputUnusable("its URL is malformed")
         if same_origin(url, self._base_url):
-            if url.scheme == "https" or is_loopback(url.host):
+            if url.scheme == "https" or self._own_plain_http or is_loopback(url.host):
                 return url
             raise OutputUnusable("its URL is not https")
         if not self._allowed(url.host.lower()):

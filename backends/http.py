@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -21,6 +22,7 @@ from backends.base import BackendUnavailable, CallEnded, OutcomeUnknown, Request
 from backends.clock import Clock
 from backends.limiter import Pace, Pause
 from domain.errors import Code, InternalError, OperatorError
+from domain.request import PictureFormat
 
 
 class AnswerTooLarge(Exception):
@@ -29,6 +31,8 @@ class AnswerTooLarge(Exception):
 
 MAX_ANSWER_BYTES = 96 * 2**20
 """A picture of 64 MiB in base64, and room for the JSON around it."""
+Files = Mapping[str, tuple[str, bytes, str]]
+"""By the field's name: the file's name, its content, its media type."""
 MAX_RETRY_AFTER = 3600.0
 RATE_LIMIT_SECONDS = 10.0
 """How long to wait after a 429 that does not say."""
@@ -107,6 +111,8 @@ class BearerAuth(httpx.Auth):
 class HostedApi:
     """A provider's JSON API. ``name`` is the backend's key, ``key_setting`` the variable that holds the API key.
 
+    Without a key none is sent.
+
     Raises OperatorError (SETTING_INVALID) for a key that cannot stand in a header.
     """
 
@@ -115,13 +121,13 @@ class HostedApi:
         *,
         name: str,
         base_url: str,
-        key: SecretStr,
-        key_setting: str,
+        key: SecretStr | None,
+        key_setting: str = "",
         clock: Clock,
         timeouts: Timeouts,
         tls: ssl.SSLContext,
     ) -> None:
-        if re.fullmatch(r"[!-~]+", key.get_secret_value()) is None:
+        if key is not None and re.fullmatch(r"[!-~]+", key.get_secret_value()) is None:
             raise OperatorError(
                 Code.SETTING_INVALID,
                 setting=key_setting,
@@ -133,7 +139,7 @@ class HostedApi:
         self._clock = clock
         self._key = key
         self._timeouts = timeouts
-        auth = BearerAuth(key, self.base_url)
+        auth = BearerAuth(key, self.base_url) if key is not None else None
         headers = {"User-Agent": "easel", "Accept": "application/json"}
         self._submitting = httpx.AsyncClient(
             auth=auth,
@@ -167,8 +173,19 @@ class HostedApi:
             return answer
         raise self.refusal(answer)
 
-    async def send(self, path: str, body: JsonValue, *, seconds: float | None = None) -> Answer:
-        """Like ``submit``, but the answer may have any status: the caller judges it."""
+    async def send(
+        self,
+        path: str,
+        body: JsonValue = None,
+        *,
+        seconds: float | None = None,
+        form: Mapping[str, str] | None = None,
+        files: Files | None = None,
+    ) -> Answer:
+        """Like ``submit``, but the answer may have any status: the caller judges it.
+
+        With ``files`` (and the fields of ``form``) it is sent as multipart instead of JSON.
+        """
         if self.pause.remaining > 0:
             raise BackendUnavailable(OperatorError(Code.BACKEND_RATE_LIMITED, backend=self.name), self.pause.remaining)
         writing = False
@@ -179,7 +196,14 @@ class HostedApi:
 
         try:
             return await self._exchange(
-                self._submitting, "POST", path, seconds=seconds, json=body, extensions={"trace": trace}
+                self._submitting,
+                "POST",
+                path,
+                seconds=seconds,
+                json=body,
+                form=form,
+                files=files,
+                extensions={"trace": trace},
             )
         except _BROKEN as error:
             if not writing:
@@ -298,7 +322,8 @@ class HostedApi:
 
     def clean(self, text: str) -> str:
         """A stranger's text as one short line of printable characters, without our key."""
-        text = text.replace(self._key.get_secret_value(), "…")
+        if self._key is not None:
+            text = text.replace(self._key.get_secret_value(), "…")
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
     async def aclose(self) -> None:
@@ -314,7 +339,8 @@ class HostedApi:
         *,
         seconds: float | None = None,
         json: JsonValue = None,
-        files: Mapping[str, tuple[str, bytes, str]] | None = None,
+        form: Mapping[str, str] | None = None,
+        files: Files | None = None,
         extensions: Mapping[str, object] | None = None,
     ) -> Answer:
         timeout = self._timeouts.httpx
@@ -323,7 +349,13 @@ class HostedApi:
         async with (
             asyncio.timeout(max(self._timeouts.total, seconds or 0)),
             client.stream(
-                method, self.url(path), json=json, files=files, timeout=timeout, extensions=dict(extensions or {})
+                method,
+                self.url(path),
+                json=json,
+                data=form,
+                files=files,
+                timeout=timeout,
+                extensions=dict(extensions or {}),
             ) as response,
         ):
             try:
@@ -355,6 +387,13 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return min(max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()), MAX_RETRY_AFTER)
+
+
+def media_type_of(path: Path) -> str:
+    """By the file's extension."""
+    extension = path.suffix.lower().removeprefix(".")
+    known = {name: kind.media_type for kind in PictureFormat for name in (kind.extension, kind.value)}
+    return known.get(extension, "application/octet-stream")
 
 
 def describe(error: Exception) -> str:

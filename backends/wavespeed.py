@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -46,6 +45,7 @@ from backends.http import (
     NoSuchRoute,
     Timeouts,
     Unanswered,
+    media_type_of,
 )
 from backends.limiter import KeptHealth, Pace
 from config.catalogue import Offer
@@ -53,7 +53,6 @@ from config.parameters import Option
 from config.settings import Settings
 from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
 from domain.job import Failure
-from domain.request import PictureFormat
 
 OUTPUT_HOSTS = ("*.wavespeed.ai", "d2g64w682n9w0w.cloudfront.net")
 """Where its pictures lie; the second is the CDN host of the example in "Hidream E1 Full"."""
@@ -236,8 +235,8 @@ class WaveSpeedBackend:
         if Option.IMAGE not in call.offer.parameters or call.source is None:
             return None
         content = await asyncio.to_thread(call.source.read_bytes)
-        name, media_type = _multipart_name(call.source)
-        file = (name, content, media_type)
+        media_type = media_type_of(call.source)
+        file = (f"picture{call.source.suffix.lower()}", content, media_type)
         try:
             answer = await self._api.upload("/api/v3/media/upload/binary", field="file", file=file)
         except NoSuchRoute:
@@ -397,11 +396,3 @@ def _result_path(offer: Offer, remote_id: str) -> str:
     version = re.match(r"/api/(v\d+)/", offer.target)
     assert version is not None, f"not a path of WaveSpeedAI's: {offer.target}"
     return f"/api/{version[1]}/predictions/{quote(remote_id, safe='')}/result"
-
-
-def _multipart_name(source: Path) -> tuple[str, str]:
-    suffix = source.suffix.lower().removeprefix(".")
-    for picture_format in PictureFormat:
-        if suffix in (picture_format.extension, picture_format.value):
-            return f"picture.{picture_format.extension}", picture_format.media_type
-    return "picture", "application/octet-stream"

@@ -203,6 +203,31 @@ class Catalogue:
             kept.append(model.model_copy(update={"offers": tuple(offers)}))
         return Catalogue(kept)
 
+    def with_own(self, backend: str, names: Mapping[str, str | None], price: MicroUSD | None = None) -> "Catalogue":
+        """The catalogue of an operator's own server: of the backend's offers those of these models are left.
+
+        A name stands for what the server calls the model (None: as in the catalogue); ``price`` is a picture's.
+        An empty ``names`` leaves all. Raises UserError (MODEL_UNKNOWN) for a model that the backend has no offer of.
+        """
+        for key in names:
+            if f"{backend}:{key}" not in self._offers:
+                raise UserError(Code.MODEL_UNKNOWN, model=key[:100])
+        kept = []
+        for model in self:
+            offers = []
+            for offer in model.offers:
+                if offer.backend == backend:
+                    if names and model.key not in names:
+                        continue
+                    target = names.get(model.key) or offer.target
+                    offer = offer.model_copy(
+                        update={"target": target, "price": offer.price if price is None else price}
+                    )
+                offers.append(offer)
+            if offers:
+                kept.append(model.model_copy(update={"offers": tuple(offers)}))
+        return Catalogue(kept)
+
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
 

@@ -246,13 +246,13 @@ class SizeParameter(_OneField):
 
 
 class PictureParameter(_OneField):
-    """An input picture. ``send_as`` says how it travels: as an uploaded file's URL or inside the request.
+    """An input picture. ``send_as`` says how it travels: as an uploaded file's URL or name, or inside the request.
 
     ``many``: the field takes a list of pictures.
     """
 
     type: Literal["picture"]
-    send_as: Literal["url", "data-uri", "base64"]
+    send_as: Literal["url", "file", "data-uri", "base64"]
     many: bool = False
 
     def check(self, option: str, value: Given) -> None:

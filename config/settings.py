@@ -26,7 +26,7 @@ from config.catalogue import first_problem
 from domain.errors import Code, OperatorError
 from domain.money import MicroUSD, micro_usd
 
-BACKEND_ORDER = ("worker", "wavespeed", "runware")
+BACKEND_ORDER = ("worker", "wavespeed", "runware", "comfyui")
 """Every backend that this version speaks to, in the order in which it is tried unless set otherwise."""
 
 WebSocketUrl = Annotated[Url, UrlConstraints(allowed_schemes=["ws", "wss"])]
@@ -126,6 +126,15 @@ class Settings(BaseSettings):
     runware_upload_endpoint: HttpUrl | None = Field(
         None, description="Where Runware uploads every picture with PUT, besides handing it over."
     )
+    comfyui_url: HttpUrl | None = Field(None, description="Your ComfyUI server, e.g. http://127.0.0.1:8188.")
+    comfyui_slots: int = Field(
+        1, ge=1, le=64, description="Calls to ComfyUI at a time; it works on one after the other."
+    )
+    comfyui_models: Annotated[dict[str, str | None], NoDecode] = Field(
+        {},
+        description="Models that your ComfyUI has, separated by commas, each `model` or `model=file.safetensors`. "
+        "Default: all that there are graphs for.",
+    )
     easel_presets: Path | None = Field(
         None, description="TOML file with words of your own for `speed`: [runware.turbo] and the provider's fields."
     )
@@ -134,6 +143,14 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("comfyui_models", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = [part.partition("=") for part in value.split(",") if part.strip()]
+        return {key.strip(): name.strip() or None for key, _, name in parts}
 
     @field_validator("wavespeed_api_key", "runware_api_key")
     @classmethod

@@ -20,6 +20,7 @@ from backends.base import (
     BackendUnavailable,
     Call,
     CallEnded,
+    Cancelling,
     Event,
     Loading,
     Made,
@@ -114,9 +115,20 @@ class JobRun:
             await asyncio.wait([self._runner])
             if not self._runner.cancelled():
                 self._runner.result()
+            if self._leaving is _Leaving.CANCELLED and isinstance(self._backend, Cancelling):
+                await self._give_up(self._backend)
             await self._conclude()
         finally:
             self.over.set()
+
+    async def _give_up(self, backend: Cancelling) -> None:
+        """Nobody waits for what was accepted and is not made yet."""
+        job = await self._workshop.jobs.get(self.job_id)
+        assert job is not None
+        accepted = {task.remote_id for task in job.tasks if task.state is TaskState.ACCEPTED}
+        for remote_id in accepted - {None}:
+            assert remote_id is not None
+            await backend.cancel(remote_id)
 
     # The calls.
 

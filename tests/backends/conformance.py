@@ -26,8 +26,9 @@ from backends.worker.variants import local_imagine_model
 from config.catalogue import Offer
 from domain.errors import Code, EaselError, OperatorError, UserError
 from tests.backends.calls import make_call, offer
-from tests.backends.conftest import runware, wavespeed
+from tests.backends.conftest import comfyui, runware, wavespeed
 from tests.doubles import Accept, FakeClock, Paint, ScriptedBackend
+from tests.servers.comfyui import ComfyUIServer
 from tests.servers.hosted import Fault
 from tests.servers.runware import RunwareServer
 from tests.servers.wavespeed import WaveSpeedServer
@@ -89,6 +90,22 @@ async def runware_harness() -> AsyncIterator[Harness]:
             vanish=server.stop,
             fail_afterwards=lambda: server.set_plan(failures=(0,)),
             never_end=lambda: server.set_plan(polls=10**9),
+            settled=_nothing_to_settle,
+        )
+
+
+@asynccontextmanager
+async def comfyui_harness() -> AsyncIterator[Harness]:
+    clock = FakeClock()
+    async with ComfyUIServer() as server, comfyui(server, clock) as backend:
+        yield Harness(
+            backend=backend,
+            offer=offer("comfyui:hidream-i1-dev"),
+            submits=lambda: server.submits,
+            refuse=lambda: server.fail("submit", Fault(400, {"error": {"message": "no"}, "node_errors": {}})),
+            vanish=server.stop,
+            fail_afterwards=lambda: server.set_plan(error="no"),
+            never_end=lambda: server.set_plan(looks=10**9),
             settled=_nothing_to_settle,
         )
 
@@ -187,6 +204,7 @@ async def worker_harness() -> AsyncIterator[Harness]:
 HARNESSES: dict[str, Callable[[], AbstractAsyncContextManager[Harness]]] = {
     "wavespeed": wavespeed_harness,
     "runware": runware_harness,
+    "comfyui": comfyui_harness,
     "worker": worker_harness,
     "scripted": scripted_harness,
 }

@@ -6,10 +6,13 @@ import pytest
 from pydantic import SecretStr
 
 from backends.clock import Clock
+from backends.comfyui import ComfyUIBackend
 from backends.http import Timeouts
 from backends.runware import RunwareBackend
 from backends.wavespeed import WaveSpeedBackend
+from tests.backends.calls import CATALOGUE
 from tests.doubles import FakeClock
+from tests.servers.comfyui import ComfyUIServer
 from tests.servers.hosted import KEY
 from tests.servers.runware import RunwareServer
 from tests.servers.wavespeed import WaveSpeedServer
@@ -53,6 +56,23 @@ async def runware(server: RunwareServer, clock: FakeClock, **more: Any) -> Async
         "timeouts": QUICK,
     }
     backend = RunwareBackend(**(settings | more))
+    try:
+        yield backend
+    finally:
+        await backend.aclose()
+
+
+@asynccontextmanager
+async def comfyui(server: ComfyUIServer, fake: FakeClock, **more: Any) -> AsyncIterator[ComfyUIBackend]:
+    """A backend that speaks to the server and never waits."""
+    settings: dict[str, Any] = {
+        "base_url": server.url,
+        "slots": 1,
+        "models": {one.model_key: one.target for one in CATALOGUE.offers().values() if one.backend == "comfyui"},
+        "clock": Clock(fake.now, fake.sleep),
+        "timeouts": QUICK,
+    }
+    backend = ComfyUIBackend(**(settings | more))
     try:
         yield backend
     finally:

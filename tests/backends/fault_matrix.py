@@ -15,13 +15,23 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from backends.base import Backend, BackendFailed, BackendUnavailable, CallEnded, Made, OutcomeUnknown, PictureFailed
+from backends.base import (
+    Backend,
+    BackendFailed,
+    BackendUnavailable,
+    CallEnded,
+    Made,
+    OutcomeUnknown,
+    PictureFailed,
+    WorkerDied,
+)
 from cogs.ui.texts import of_error, of_failure
 from config.catalogue import Offer
 from domain.money import format_usd
 from tests.backends.calls import make_call, offer
-from tests.backends.conftest import IMPATIENT, QUICK, runware, wavespeed
+from tests.backends.conftest import IMPATIENT, QUICK, comfyui, runware, wavespeed
 from tests.doubles import FakeClock
+from tests.servers.comfyui import ComfyUIServer
 from tests.servers.hosted import Fault, HostedServer
 from tests.servers.runware import RunwareServer
 from tests.servers.wavespeed import WaveSpeedServer
@@ -69,6 +79,21 @@ VENDORS = {
         },
         {"polls": 10**9},
         lambda server: len(server.tasks),
+    ),
+    "comfyui": Vendor(
+        ComfyUIServer,
+        comfyui,
+        offer("comfyui:hidream-i1-dev"),
+        "history",
+        True,
+        {
+            "error": {"error": "no"},
+            "out of memory": {"error": "no", "exception": "torch.OutOfMemoryError"},
+            "interrupted": {"interrupted": True},
+            "nothing saved": {"output": "nothing"},
+        },
+        {"looks": 10**9},
+        lambda server: len(server.prompts),
     ),
 }
 
@@ -192,6 +217,8 @@ async def _outcome(backend: Backend, offer: Offer) -> tuple[str, str, int]:
             return "unknown", of_error(ended.error), offer.price
         except BackendFailed as ended:
             return "failed", of_error(ended.error), ended.cost
+        except WorkerDied as ended:
+            return "runs again", of_error(ended.error), 0
         except BackendUnavailable as ended:
             return f"again in {ended.retry_after:g} s", of_error(ended.error), 0
         except CallEnded as ended:

@@ -472,6 +472,35 @@ async def refused(house: House, job_id: str) -> Code:
     return caught.value.code
 
 
+class CancellingBackend(ScriptedBackend):
+    """One that can give up what it accepted."""
+
+    def __init__(self, *script: Any) -> None:
+        super().__init__("wavespeed", script, resumes=True)
+        self.given_up: list[str] = []
+
+    async def cancel(self, remote_id: str) -> None:
+        self.given_up.append(remote_id)
+
+
+async def test_what_was_accepted_is_given_up_where_that_is_possible(tmp_path: Path) -> None:
+    backend = CancellingBackend(Accept("remote"), Working(), asyncio.Event())
+    async with house_with(tmp_path, backend) as house:
+        job = await house.ask("paid")
+        await house.reached(job.id, JobState.RUNNING)
+        await house.dispatcher.cancel(job.id)
+        assert (await house.reached(job.id, *OVER)).state is JobState.CANCELLED
+    assert backend.given_up == ["remote"]
+
+
+async def test_what_is_handed_back_is_not_given_up(tmp_path: Path) -> None:
+    backend = CancellingBackend(Accept("remote"), Working(), asyncio.Event())
+    async with open_house(tmp_path, {backend.key: backend}) as house:
+        job = await house.ask("paid")
+        await house.reached(job.id, JobState.RUNNING)
+    assert backend.given_up == []
+
+
 async def test_cancelled_in_the_queue(tmp_path: Path) -> None:
     async with house_with(tmp_path, local(slots=0)) as house:
         job = await house.ask()
