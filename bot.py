@@ -26,6 +26,7 @@ from rich.markup import escape
 import db.database
 from backends.base import Backend
 from backends.comfyui import ComfyUIBackend
+from backends.openai_images import OpenAIImagesBackend
 from backends.runware import RunwareBackend
 from backends.wavespeed import WaveSpeedBackend
 from backends.worker.client import WorkerBackend
@@ -38,13 +39,16 @@ from config import settings as configuration
 from config.catalogue import Catalogue, load_presets
 from config.redaction import Redaction
 from config.settings import Settings
+from db.audit import AuditStore
 from db.database import Database
 from db.folder import DATABASE_NAME, exclusive
 from db.guilds import GuildStore
 from db.jobs import JobStore
 from db.ledger import LedgerStore
 from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
-from jobs import checkup
+from domain.money import FREE, micro_usd
+from jobs import checkup, pause
+from jobs.administration import Administration
 from jobs.attachments import Attachments
 from jobs.dispatcher import Dispatcher
 from jobs.estimates import Estimates
@@ -101,6 +105,8 @@ async def _backend(name: str, settings: Settings) -> Backend | None:
             return RunwareBackend.from_settings(settings)
         case "comfyui":
             return ComfyUIBackend.from_settings(settings, _all_offers(settings).offers())
+        case "openai":
+            return OpenAIImagesBackend.from_settings(settings)
         case _:
             return None
 
@@ -133,6 +139,7 @@ async def house(
         outbox = Outbox(database, jobs, events)
         fleet = Fleet(backends, clock)
         quotas = Quotas(database, guilds, ledger, settings, clock)
+        administration = Administration(database, guilds, ledger, AuditStore(database), clock)
         queue = Queue(database, jobs, clock)
         stack.push_async_callback(queue.aclose)
         queue.watch_slots(fleet.seconds_until_free)
@@ -141,11 +148,13 @@ async def house(
             catalogue,
             grace_seconds=settings.easel_grace_seconds,
             ring=outbox.ring,
+            max_running_per_user=settings.easel_max_running_per_user,
         )
         intake = Intake(
             database=database,
             jobs=jobs,
             ledger=ledger,
+            guilds=guilds,
             quotas=quotas,
             queue=queue,
             pictures=pictures,
@@ -170,6 +179,7 @@ async def house(
             dispatcher=dispatcher,
             queue=queue,
             quotas=quotas,
+            administration=administration,
             outbox=outbox,
             removal=Removal(database, jobs, pictures),
             events=events,
@@ -180,9 +190,12 @@ async def house(
 
 def _all_offers(settings: Settings) -> Catalogue:
     catalogue = Catalogue.load()
-    for setting, backend, names in (("COMFYUI_MODELS", "comfyui", settings.comfyui_models),):
+    for setting, backend, names, price in (
+        ("COMFYUI_MODELS", "comfyui", settings.comfyui_models, FREE),
+        ("OPENAI_IMAGES_MODELS", "openai", settings.openai_images_models, micro_usd(settings.openai_images_price_usd)),
+    ):
         try:
-            catalogue = catalogue.with_own(backend, names)
+            catalogue = catalogue.with_own(backend, names, price)
         except UserError as error:
             unknown = error.parameters["model"]
             problem = f"{backend} has no model called {unknown!r}"
@@ -361,6 +374,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
             case "doctor":
                 return asyncio.run(examine(settings))
+            case "pause":
+                pause.pause(settings.easel_data_dir)
+                _say("Nothing new is taken in; what is waiting is still painted. `bot.py resume` ends it.")
+                return FINE
+            case "resume":
+                pause.resume(settings.easel_data_dir)
+                _say("Jobs are taken in again.")
+                return FINE
             case _:
                 return asyncio.run(back_up(settings, given.file))
     except EaselError as error:
@@ -382,6 +403,8 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--uds", type=Path, metavar="PATH", help="listen on a Unix socket instead")
     worker.add_argument("--exit-with-stdin", action="store_true", help="end when standard input does")
     commands.add_parser("doctor", help="check the settings, the data and every backend")
+    commands.add_parser("pause", help="take in nothing new, at once and until resumed; no restart is needed")
+    commands.add_parser("resume", help="take jobs in again")
     backup = commands.add_parser("backup", help="copy the database while the bot runs")
     backup.add_argument("file", type=Path, metavar="FILE")
     return parser

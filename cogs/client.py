@@ -15,6 +15,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from cogs.asking import Interaction, check_server
+from cogs.change_log import ChangeLog
 from cogs.completions import Completions
 from cogs.delivery import Delivery
 from cogs.door import Door
@@ -26,6 +27,7 @@ from cogs.progress import ProgressCards
 from cogs.quotas import QuotaCommands
 from cogs.results import ResultButtons
 from cogs.services import Services
+from cogs.settings import SettingsCommands
 from cogs.ui import modals
 from cogs.ui.buttons import ITEMS, Action, is_ours
 from config.settings import Settings
@@ -94,11 +96,14 @@ class EaselBot(commands.AutoShardedBot):
         self._pictures = PictureCommands(services, self._door, completions)
         self._jobs = JobCommands(services, self._door, completions)
         self._results = ResultButtons(services, self._door)
-        self._quotas = QuotaCommands(services, completions)
+        change_log = ChangeLog(services)
+        self._quotas = QuotaCommands(services, completions, change_log)
+        self._settings = SettingsCommands(services, change_log)
 
     def offered(self) -> list[Offered]:
         """All commands that can work with what is configured, newly made."""
-        return [*self._pictures.commands(), *self._jobs.commands(), *self._quotas.commands()]
+        rooms = (self._pictures, self._jobs, self._quotas, self._settings)
+        return [command for room in rooms for command in room.commands()]
 
     async def setup_hook(self) -> None:
         """Commands, buttons and the delivery of outcomes."""

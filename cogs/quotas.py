@@ -9,6 +9,7 @@ from discord import app_commands
 
 from cogs.answers import in_time, privately
 from cogs.asking import Interaction, asker, check_manages_server, check_server
+from cogs.change_log import ChangeLog
 from cogs.completions import Completions
 from cogs.options import CommandOption, malformed, read_choice, read_flag, read_number, read_options
 from cogs.services import Services
@@ -18,6 +19,7 @@ from domain.errors import Code, UserError
 from domain.job import Place
 from domain.money import micro_usd
 from domain.quota import Subject, Unit, Window
+from jobs.quotas import Asker
 
 MOST: Final[Mapping[Unit, int]] = {Unit.IMAGES: 1_000_000, Unit.GPU_SECONDS: 100_000_000, Unit.MONEY: 1_000_000}
 """Largest limits, in pictures, seconds and dollars."""
@@ -27,7 +29,9 @@ _WINDOWS: Final = tuple(Window)
 _RANGE: Final = cast("Any", app_commands.Range)
 
 
-def _read_id(option: str) -> Any:
+def read_id(option: str) -> Any:
+    """Of whatever Discord resolved: a member, a role, a channel."""
+
     def read(value: object) -> int:
         found = getattr(value, "id", None)
         if not isinstance(found, int):
@@ -44,7 +48,7 @@ def _read_rule(value: object) -> int:
     return int(text)
 
 
-class _Channel(app_commands.Transformer):
+class MessageChannel(app_commands.Transformer):
     """A channel in which pictures can be posted."""
 
     @property
@@ -74,13 +78,13 @@ _SET: Final = (
         read_number("limit", 0, _LARGEST),
         required=True,
     ),
-    CommandOption("member", "For one member alone", discord.User, _read_id("member")),
-    CommandOption("role", "For each member with this role", discord.Role, _read_id("role")),
+    CommandOption("member", "For one member alone", discord.User, read_id("member")),
+    CommandOption("role", "For each member with this role", discord.Role, read_id("role")),
     CommandOption(
         "channel",
         "For everybody together in this channel",
-        _Channel,
-        _read_id("channel"),
+        MessageChannel,
+        read_id("channel"),
     ),
     _UNIT,
     CommandOption(
@@ -101,7 +105,7 @@ _REMOVE: Final = (
     CommandOption("rule", "Which rule, by the number in /quotas list", str, _read_rule, True, autocomplete="rule"),
 )
 _GRANT: Final = (
-    CommandOption("member", "Who gets it", discord.User, _read_id("member"), required=True),
+    CommandOption("member", "Who gets it", discord.User, read_id("member"), required=True),
     CommandOption(
         "amount",
         "How much more: pictures, GPU seconds or US dollars",
@@ -113,17 +117,25 @@ _GRANT: Final = (
 )
 
 
+_EXEMPT: Final = (
+    CommandOption("member", "Whose own pictures and GPU time are not limited", discord.User, read_id("member"), True),
+    CommandOption("off", "True: their limits hold again", bool, read_flag("off")),
+)
+_QUOTA: Final = (CommandOption("member", "Somebody else's (Manage Server)", discord.User, read_id("member")),)
+
+
 class QuotaCommands:
     """The commands about quotas."""
 
-    def __init__(self, services: Services, completions: Completions) -> None:
+    def __init__(self, services: Services, completions: Completions, log: ChangeLog) -> None:
         self._services = services
         self._completions = completions
+        self._log = log
 
     def commands(self) -> list[SlashCommand | app_commands.Group]:
         """All of them."""
         return [
-            slash("quota", "See what you have used and what is left", self.quota),
+            slash("quota", "See what you have used and what is left", self.quota, _QUOTA),
             group(
                 "quotas",
                 "Set who may paint how much in this server",
@@ -131,6 +143,9 @@ class QuotaCommands:
                 slash("list", "See all rules", self.list_rules),
                 slash("remove", "Remove a rule", self.remove, _REMOVE, {"rule": self._completions.rules}),
                 slash("grant", "Give a member more, once", self.grant, _GRANT),
+                slash("exempt", "Lift a member's own limits", self.exempt, _EXEMPT),
+                slash("pause", "Take in nothing new in this server", self.pause),
+                slash("resume", "Take in jobs again", self.resume),
                 permissions=discord.Permissions(manage_guild=True),
             ),
         ]
@@ -138,8 +153,21 @@ class QuotaCommands:
     async def quota(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quota"""
         check_server(interaction, self._services.settings)
-        usages = await in_time(interaction, self._services.quotas.usage(asker(interaction)), private=True)
-        await privately(interaction, embed=lists.usage(usages))
+        whose, name = asker(interaction), None
+        other = values.get("member")
+        if other is not None:
+            member_id = read_options(_QUOTA, values)["member"]
+            assert isinstance(member_id, int)
+            if member_id != interaction.user.id:
+                check_manages_server(interaction)
+                place = Place(whose.place.guild_id, whose.place.channel_id, member_id)
+                roles = other.roles if isinstance(other, discord.Member) else []
+                whose, name = (
+                    Asker(place, frozenset(role.id for role in roles)),
+                    str(getattr(other, "display_name", "")),
+                )
+        usages = await in_time(interaction, self._services.quotas.usage(whose), private=True)
+        await privately(interaction, embed=lists.usage(usages, name))
 
     async def set(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas set"""
@@ -148,22 +176,29 @@ class QuotaCommands:
         unit, window = Unit(str(given.get("unit", Unit.IMAGES))), Window(str(given.get("window", Window.DAY)))
         limit = _smallest("limit", given["limit"], unit)
         subject, subject_id = _subject(given, guild_id)
-        made = self._services.quotas.set_rule(guild_id, subject, subject_id, unit, window, limit, interaction.user.id)
+        made = self._services.administration.set_rule(
+            guild_id, subject, subject_id, unit, window, limit, interaction.user.id
+        )
         rule = await in_time(interaction, made, private=True)
-        await privately(interaction, texts.fill(texts.RULE_SET, rule=rule.id, text=words.rule(rule)))
+        said = texts.fill(texts.RULE_SET, rule=rule.id, text=words.rule(rule))
+        preview = await self._services.quotas.preview(rule)
+        await self._log.changed(interaction, said, lists.rule_set(rule, preview))
 
     async def list_rules(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas list"""
         guild_id = self._admin(interaction)
         found = await in_time(interaction, self._services.quotas.rules(guild_id), private=True)
-        await privately(interaction, embed=lists.rules(found, self._services.settings.easel_default_daily_images))
+        exempt = await self._services.administration.exempt_members(guild_id)
+        default = self._services.settings.easel_default_daily_images
+        await privately(interaction, embed=lists.rules(found, default, exempt))
 
     async def remove(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas remove"""
         guild_id = self._admin(interaction)
         rule_id = _read_rule(values.get("rule", ""))
-        await in_time(interaction, self._services.quotas.remove_rule(guild_id, rule_id), private=True)
-        await privately(interaction, texts.fill(texts.RULE_REMOVED, rule=rule_id))
+        removing = self._services.administration.remove_rule(guild_id, rule_id, interaction.user.id)
+        rule = await in_time(interaction, removing, private=True)
+        await self._log.changed(interaction, texts.fill(texts.RULE_REMOVED, rule=rule_id, text=words.rule(rule)))
 
     async def grant(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas grant"""
@@ -176,9 +211,39 @@ class QuotaCommands:
         member_id = given["member"]
         assert isinstance(member_id, int)
         place = Place(guild_id, asker(interaction).place.channel_id, member_id)
-        granted = self._services.quotas.grant(place, unit, amount, interaction.user.id)
+        granted = self._services.administration.grant(place, unit, amount, interaction.user.id)
         await in_time(interaction, granted, private=True)
-        await privately(interaction, texts.fill(texts.GRANTED, member=member_id, amount=words.amount(unit, amount)))
+        said = texts.fill(texts.GRANTED, member=member_id, amount=words.amount(unit, amount))
+        await self._log.changed(interaction, said)
+
+    async def exempt(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/quotas exempt"""
+        guild_id = self._admin(interaction)
+        given = read_options(_EXEMPT, values)
+        member_id = given["member"]
+        assert isinstance(member_id, int)
+        administration, author = self._services.administration, interaction.user.id
+        if given.get("off"):
+            await in_time(interaction, administration.end_exemption(guild_id, member_id, author), private=True)
+            said = texts.EXEMPTION_ENDED
+        else:
+            await in_time(interaction, administration.exempt(guild_id, member_id, author), private=True)
+            said = texts.EXEMPTED
+        await self._log.changed(interaction, texts.fill(said, member=member_id))
+
+    async def pause(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/quotas pause"""
+        guild_id = self._admin(interaction)
+        changing = self._services.administration.set_paused(guild_id, True, interaction.user.id)
+        await in_time(interaction, changing, private=True)
+        await self._log.changed(interaction, texts.PAUSED)
+
+    async def resume(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/quotas resume"""
+        guild_id = self._admin(interaction)
+        changing = self._services.administration.set_paused(guild_id, False, interaction.user.id)
+        await in_time(interaction, changing, private=True)
+        await self._log.changed(interaction, texts.RESUMED)
 
     def _admin(self, interaction: Interaction) -> int:
         guild_id = check_server(interaction, self._services.settings)

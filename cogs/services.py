@@ -7,6 +7,7 @@ from datetime import datetime
 from config.catalogue import Catalogue
 from config.settings import Settings
 from db.jobs import JobStore
+from jobs.administration import Administration
 from jobs.attachments import Attachments
 from jobs.dispatcher import Dispatcher
 from jobs.events import EventStream
@@ -33,6 +34,7 @@ class Services:
     dispatcher: Dispatcher
     queue: Queue
     quotas: Quotas
+    administration: Administration
     outbox: Outbox
     removal: Removal
     events: EventStream

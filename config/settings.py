@@ -26,7 +26,7 @@ from config.catalogue import first_problem
 from domain.errors import Code, OperatorError
 from domain.money import MicroUSD, micro_usd
 
-BACKEND_ORDER = ("worker", "wavespeed", "runware", "comfyui")
+BACKEND_ORDER = ("worker", "wavespeed", "runware", "comfyui", "openai")
 """Every backend that this version speaks to, in the order in which it is tried unless set otherwise."""
 
 WebSocketUrl = Annotated[Url, UrlConstraints(allowed_schemes=["ws", "wss"])]
@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     easel_max_queued_per_user: int = Field(
         10, ge=1, le=1000, description="Jobs that one member may have waiting or under way."
     )
+    easel_max_running_per_user: int | None = Field(
+        None, ge=1, le=1000, description="Jobs that one member may have under way at a time. None: no such limit."
+    )
     easel_max_queued: int = Field(1000, ge=1, le=1_000_000, description="Jobs that may wait in all.")
     easel_pictures_gb: float = Field(
         10, gt=0, le=1_000_000, description="Space for pictures; the oldest go when it is full."
@@ -135,16 +138,43 @@ class Settings(BaseSettings):
         description="Models that your ComfyUI has, separated by commas, each `model` or `model=file.safetensors`. "
         "Default: all that there are graphs for.",
     )
+    openai_images_url: Annotated[tuple[HttpUrl, ...], NoDecode] = Field(
+        (), description="Servers with OpenAI's images API (vLLM-Omni, SGLang, LocalAI …), separated by commas."
+    )
+    openai_images_api_key: SecretStr | None = Field(None, description="Key of these servers, where they want one.")
+    openai_images_slots: int = Field(1, ge=1, le=5000, description="Calls at a time to each of these servers.")
+    openai_images_models: Annotated[dict[str, str | None], NoDecode] = Field(
+        {},
+        description="Models that these servers have, separated by commas, each `model` or `model=its id there`. "
+        "Default: all in docs/models.md.",
+    )
+    openai_images_price_usd: Decimal = Field(
+        Decimal(0), ge=0, le=1000, description="What a picture costs there. 0: they are your own."
+    )
+    openai_images_output: Literal["base64", "url"] = Field(
+        "base64", description="How these servers hand over pictures."
+    )
+    openai_images_output_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Hosts of their pictures, with `url`, separated by commas; `*.` = any subdomain."
+    )
     easel_presets: Path | None = Field(
         None, description="TOML file with words of your own for `speed`: [runware.turbo] and the provider's fields."
     )
 
-    @field_validator("easel_guilds", "easel_backends", "wavespeed_output_hosts", "runware_output_hosts", mode="before")
+    @field_validator(
+        "easel_guilds",
+        "easel_backends",
+        "wavespeed_output_hosts",
+        "runware_output_hosts",
+        "openai_images_url",
+        "openai_images_output_hosts",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("comfyui_models", mode="before")
+    @field_validator("comfyui_models", "openai_images_models", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -152,14 +182,14 @@ class Settings(BaseSettings):
         parts = [part.partition("=") for part in value.split(",") if part.strip()]
         return {key.strip(): name.strip() or None for key, _, name in parts}
 
-    @field_validator("wavespeed_api_key", "runware_api_key")
+    @field_validator("wavespeed_api_key", "runware_api_key", "openai_images_api_key")
     @classmethod
     def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and re.fullmatch(r"[!-~]+", value.get_secret_value()) is None:
             raise ValueError("a key is made of visible ASCII characters only")
         return value
 
-    @field_validator("wavespeed_output_hosts", "runware_output_hosts")
+    @field_validator("wavespeed_output_hosts", "runware_output_hosts", "openai_images_output_hosts")
     @classmethod
     def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:

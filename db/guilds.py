@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import aiosqlite
 
 from db.database import Database, Transaction
+from domain.guild import GuildSettings
 from domain.quota import Rule, Subject, Unit, Window
 
 
@@ -15,11 +16,81 @@ class GuildStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def time_zone(self, connection: aiosqlite.Connection, guild_id: int) -> ZoneInfo:
-        """The zone in which the guild's days begin; UTC unless set."""
-        async with connection.execute("SELECT time_zone FROM guilds WHERE guild_id = ?", (guild_id,)) as cursor:
+    async def settings(self, connection: aiosqlite.Connection, guild_id: int) -> GuildSettings:
+        """What the guild's admins have set; the defaults where they have set nothing."""
+        async with connection.execute(
+            "SELECT time_zone, cooldown_seconds, paused, log_channel_id FROM guilds WHERE guild_id = ?", (guild_id,)
+        ) as cursor:
             row = await cursor.fetchone()
-        return ZoneInfo(row["time_zone"] if row else "UTC")
+        if row is None:
+            return GuildSettings()
+        return GuildSettings(
+            ZoneInfo(row["time_zone"]), row["cooldown_seconds"], bool(row["paused"]), row["log_channel_id"]
+        )
+
+    async def set_settings(self, tx: Transaction, guild_id: int, settings: GuildSettings) -> None:
+        """Keep the guild's settings, all of them."""
+        await tx.execute(
+            "INSERT INTO guilds (guild_id, time_zone, cooldown_seconds, paused, log_channel_id) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (guild_id) DO UPDATE SET time_zone = excluded.time_zone,"
+            " cooldown_seconds = excluded.cooldown_seconds, paused = excluded.paused,"
+            " log_channel_id = excluded.log_channel_id",
+            (
+                guild_id,
+                settings.time_zone.key,
+                settings.cooldown_seconds,
+                int(settings.paused),
+                settings.log_channel_id,
+            ),
+        )
+
+    async def is_exempt(self, connection: aiosqlite.Connection, guild_id: int, user_id: int) -> bool:
+        """Whether the member's own quotas are lifted."""
+        async with connection.execute(
+            "SELECT 1 FROM exemptions WHERE guild_id = ? AND user_id = ?", (guild_id, user_id)
+        ) as cursor:
+            return await cursor.fetchone() is not None
+
+    async def exempt_members(self, guild_id: int) -> list[int]:
+        """The members whose own quotas are lifted."""
+        async with self._database.reading() as reader:
+            rows = await reader.execute_fetchall(
+                "SELECT user_id FROM exemptions WHERE guild_id = ? ORDER BY created_at, user_id", (guild_id,)
+            )
+            return [row[0] for row in rows]
+
+    async def exempt(self, tx: Transaction, guild_id: int, user_id: int, author_id: int, at: datetime) -> None:
+        """Lift the member's own quotas."""
+        await tx.execute(
+            "INSERT INTO exemptions (guild_id, user_id, created_by, created_at) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            (guild_id, user_id, author_id, int(at.timestamp() * 1000)),
+        )
+
+    async def end_exemption(self, tx: Transaction, guild_id: int, user_id: int) -> bool:
+        """Let the member's own quotas hold again; False where they were not lifted."""
+        async with tx.execute(
+            "DELETE FROM exemptions WHERE guild_id = ? AND user_id = ?", (guild_id, user_id)
+        ) as cursor:
+            return cursor.rowcount == 1
+
+    async def weights(self, connection: aiosqlite.Connection, guild_id: int) -> dict[int, float]:
+        """Role -> its members' weight in the fair order, where one is set."""
+        rows = await connection.execute_fetchall(
+            "SELECT role_id, weight FROM role_weights WHERE guild_id = ? ORDER BY role_id", (guild_id,)
+        )
+        return {row["role_id"]: row["weight"] for row in rows}
+
+    async def set_weight(self, tx: Transaction, guild_id: int, role_id: int, weight: float) -> None:
+        """Set a role's weight; 1 is what everybody has, and is not kept."""
+        if weight == 1:
+            await tx.execute("DELETE FROM role_weights WHERE guild_id = ? AND role_id = ?", (guild_id, role_id))
+            return
+        await tx.execute(
+            "INSERT INTO role_weights (guild_id, role_id, weight) VALUES (?, ?, ?)"
+            " ON CONFLICT (guild_id, role_id) DO UPDATE SET weight = excluded.weight",
+            (guild_id, role_id, weight),
+        )
 
     async def rules(self, connection: aiosqlite.Connection, guild_id: int) -> list[Rule]:
         """All rules of a guild, oldest first."""

@@ -158,6 +158,15 @@ class JobStore:
             row = await cursor.fetchone()
         return float(row[0]) if row and row[0] is not None else 0.0
 
+    async def last_came_in(self, connection: aiosqlite.Connection, guild_id: int, user_id: int) -> int | None:
+        """When the member's newest job in the guild came in (milliseconds); None where they have none."""
+        async with connection.execute(
+            "SELECT created_at FROM jobs WHERE guild_id = ? AND user_id = ? ORDER BY number DESC LIMIT 1",
+            (guild_id, user_id),
+        ) as cursor:
+            row = await cursor.fetchone()
+        return int(row[0]) if row else None
+
     # The fair queue.
 
     async def waiting(self, connection: aiosqlite.Connection) -> list[Waiting]:

@@ -124,6 +124,20 @@ class LedgerStore:
         assert row is not None
         return Balance(row["used"], row["held"], row["granted"], row["oldest"])
 
+    async def members(
+        self, connection: aiosqlite.Connection, guild_id: int, unit: Unit, since: datetime, limit: int
+    ) -> tuple[int, int]:
+        """How many members have used or hold something since a moment, and how many at least ``limit``."""
+        async with connection.execute(
+            "SELECT count(*), coalesce(sum(total >= ?), 0) FROM (SELECT sum(held + used) AS total FROM balances"
+            " WHERE guild_id = ? AND subject = 'member' AND unit = ? AND bucket >= ?"
+            " GROUP BY subject_id HAVING total > 0)",
+            (limit, guild_id, unit.value, bucket(since)),
+        ) as cursor:
+            row = await cursor.fetchone()
+        assert row is not None
+        return row[0], row[1]
+
     async def check(self) -> list[Difference]:
         """Add the whole ledger up again and compare it with the balances; empty when all is well."""
         async with self._database.reading() as reader:

@@ -6,6 +6,7 @@ ended. After a restart it first goes on from what the last process left behind.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, assert_never
@@ -37,12 +38,19 @@ class Dispatcher:
     """Takes jobs inside its ``running`` block, and hands them back at its end."""
 
     def __init__(
-        self, workshop: Workshop, catalogue: Catalogue, *, grace_seconds: float, ring: Callable[[], None]
+        self,
+        workshop: Workshop,
+        catalogue: Catalogue,
+        *,
+        grace_seconds: float,
+        ring: Callable[[], None],
+        max_running_per_user: int | None = None,
     ) -> None:
         self._workshop = workshop
         self._catalogue = catalogue
         self._grace_seconds = grace_seconds
         self._ring = ring
+        self._max_running_per_user = max_running_per_user
         self._runs: dict[str, JobRun] = {}
         self._followers: set[asyncio.Task[None]] = set()
         self._resuming: set[asyncio.Task[None]] = set()
@@ -144,7 +152,13 @@ class Dispatcher:
                 job = seen[waiting.id] = await self._workshop.jobs.get(waiting.id)
                 choice = self._choose(job, facts, now) if job else None
                 possible[waiting.offers] = not (isinstance(choice, NoChoice) and choice.waiting)
-        for waiting in fair_order(ready, clocks, lambda waiting: possible[waiting.offers]):
+        running = Counter(run.user_id for run in self._runs.values())
+        cap = self._max_running_per_user
+
+        def can_run(waiting: Waiting) -> bool:
+            return possible[waiting.offers] and (cap is None or running[waiting.user_id] < cap)
+
+        for waiting in fair_order(ready, clocks, can_run):
             job = seen[waiting.id] if waiting.id in seen else await self._workshop.jobs.get(waiting.id)
             if job is None or job.state is not JobState.QUEUED:
                 continue

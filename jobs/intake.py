@@ -4,6 +4,7 @@ Cheap checks first, then the quote, then one transaction in which quota is reser
 is refused leaves no trace.
 """
 
+import math
 import secrets
 import uuid
 from collections.abc import Callable
@@ -13,15 +14,17 @@ from datetime import datetime
 from config.catalogue import Catalogue, Offer
 from config.settings import Settings
 from db.database import Database, Transaction
+from db.guilds import GuildStore
 from db.jobs import JobStore, NewJob, NewTask
 from db.ledger import LedgerStore
 from domain.errors import Code, EaselError, OperatorError, UserError
-from domain.job import Answer, Job
+from domain.job import Answer, Job, Place
 from domain.quota import Unit
 from domain.request import MAX_COUNT, MAX_PROMPT_CHARACTERS, MAX_SEED, ImageRequest
 from jobs.estimates import Estimates, Quote
 from jobs.events import EventStream, QueueMoved
 from jobs.fairness import member_tags
+from jobs.pause import is_paused
 from jobs.pictures import Pictures
 from jobs.queue import Queue
 from jobs.quotas import Asker, QuotaExceeded, Quotas
@@ -50,6 +53,7 @@ class Intake:
         database: Database,
         jobs: JobStore,
         ledger: LedgerStore,
+        guilds: GuildStore,
         quotas: Quotas,
         queue: Queue,
         pictures: Pictures,
@@ -63,6 +67,7 @@ class Intake:
         self._database = database
         self._jobs = jobs
         self._ledger = ledger
+        self._guilds = guilds
         self._quotas = quotas
         self._queue = queue
         self._pictures = pictures
@@ -92,6 +97,8 @@ class Intake:
         brought in twice raises UserError (DUPLICATE).
         """
         request = _checked(request)
+        if is_paused(self._settings.easel_data_dir):
+            raise OperatorError(Code.PAUSED_BY_OPERATOR)
         self._pictures.check_space()
         quote = self._estimates.quote(request, self._able(request))
         now = self._clock()
@@ -123,12 +130,14 @@ class Intake:
         async with self._database.transaction() as tx:
             if interaction_id is not None and await self._jobs.knows(tx, interaction_id):
                 raise UserError(Code.DUPLICATE)
+            await self._check_open(tx, place, now)
             await self._check_room(tx, place.user_id)
             quote = await self._affordable(tx, asker, request, quote)
             start_tag, finish_tag = member_tags(
                 await self._jobs.last_finish_tag(tx, place.guild_id, place.user_id),
                 await self._jobs.guild_clock(tx, place.guild_id),
                 quote.seconds,
+                await self._weight(tx, asker),
             )
             await self._jobs.insert(
                 tx,
@@ -163,6 +172,23 @@ class Intake:
         if not able:
             raise _why_none(request, offers, objections)
         return able
+
+    async def _check_open(self, tx: Transaction, place: Place, now: datetime) -> None:
+        """Raise UserError where the server's admins let nothing in now, or not from this member."""
+        guild = await self._guilds.settings(tx, place.guild_id)
+        if guild.paused:
+            raise UserError(Code.PAUSED_IN_SERVER)
+        if not guild.cooldown_seconds or await self._guilds.is_exempt(tx, place.guild_id, place.user_id):
+            return
+        last = await self._jobs.last_came_in(tx, place.guild_id, place.user_id)
+        if last is not None and 0 <= now.timestamp() - last / 1000 < guild.cooldown_seconds:
+            ends_at = math.ceil(last / 1000 + guild.cooldown_seconds)
+            raise UserError(Code.COOLING_DOWN, seconds=guild.cooldown_seconds, ends_at=ends_at)
+
+    async def _weight(self, tx: Transaction, asker: Asker) -> float:
+        """The highest weight of the member's roles; 1 where none of them has one."""
+        weights = await self._guilds.weights(tx, asker.place.guild_id)
+        return max((weights[role] for role in asker.role_ids & weights.keys()), default=1.0)
 
     async def _check_room(self, tx: Transaction, user_id: int) -> None:
         limit = self._settings.easel_max_queued_per_user

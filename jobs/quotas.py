@@ -38,6 +38,18 @@ class Asker:
     role_ids: frozenset[int] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a rule means now."""
+
+    usage: Usage | None
+    """Of the one that the rule speaks of: the server, a channel, a member. None: it speaks of many members."""
+    active: int
+    """Members of the guild who have used something in the window …"""
+    full: int
+    """… and those who have used up the limit, or more."""
+
+
 class QuotaExceeded(Exception):
     """A rule does not allow the amounts. ``usage`` is that rule's."""
 
@@ -68,7 +80,7 @@ class QuotaExceeded(Exception):
 
 
 class Quotas:
-    """Reads and writes rules, and answers what is left."""
+    """Reads rules, and answers what is left. ``jobs.administration`` writes them."""
 
     def __init__(
         self,
@@ -101,42 +113,26 @@ class Quotas:
         """The guild's rules, oldest first."""
         return await self._guilds.list_rules(guild_id)
 
-    async def set_rule(
-        self,
-        guild_id: int,
-        subject: Subject,
-        subject_id: int,
-        unit: Unit,
-        window: Window,
-        limit: int,
-        author_id: int,
-    ) -> Rule:
-        """Make a rule or change its limit (in the unit's smallest part: pictures, milliseconds, micro-dollars)."""
-        if subject in (Subject.GUILD, Subject.EVERY_MEMBER):
-            subject_id = guild_id if subject is Subject.GUILD else 0
-        rule = Rule(0, guild_id, subject, subject_id, unit, window, limit)
-        async with self._database.transaction() as tx:
-            rule_id = await self._guilds.set_rule(tx, rule, author_id, self._clock())
-        return Rule(rule_id, guild_id, subject, subject_id, unit, window, limit)
-
-    async def remove_rule(self, guild_id: int, rule_id: int) -> None:
-        """Remove a rule. Raises UserError (RULE_UNKNOWN) where this guild has no such rule."""
-        async with self._database.transaction() as tx:
-            if not await self._guilds.remove_rule(tx, guild_id, rule_id):
-                raise UserError(Code.RULE_UNKNOWN, rule=rule_id)
-
-    async def grant(self, place: Place, unit: Unit, amount: int, author_id: int) -> None:
-        """Give a member ``amount`` (in the unit's smallest part) on top of their limits, once, from now on.
-
-        It counts in every window of theirs that holds this moment, and ends with it.
-        """
-        async with self._database.transaction() as tx:
-            await self._ledger.grant(tx, place, unit, amount, author_id, self._clock())
+    async def preview(self, rule: Rule) -> Preview:
+        """Whom a rule of the guild hits, as far as the ledger knows them."""
+        now = self._clock()
+        async with self._database.reading() as reader:
+            zone = (await self._guilds.settings(reader, rule.guild_id)).time_zone
+            since = window_start(rule.window, now, zone)
+            if rule.subject in (Subject.ROLE, Subject.EVERY_MEMBER):
+                # Who has a role is not known here: only Discord says it, and only of those who ask.
+                active, full = await self._ledger.members(reader, rule.guild_id, rule.unit, since, rule.limit)
+                return Preview(None, active, full)
+            balance = await self._ledger.balance(reader, rule.guild_id, rule.subject, rule.subject_id, rule.unit, since)
+        resets = _resets(rule, balance, now, zone)
+        return Preview(Usage(rule, balance.used, balance.held, balance.granted, resets), 0, 0)
 
     async def _usages(self, connection: Connection, asker: Asker) -> list[Usage]:
         now = self._clock()
-        zone = await self._guilds.time_zone(connection, asker.place.guild_id)
-        rules = applicable(await self._guilds.rules(connection, asker.place.guild_id), asker, self._settings)
+        place = asker.place
+        zone = (await self._guilds.settings(connection, place.guild_id)).time_zone
+        exempt = await self._guilds.is_exempt(connection, place.guild_id, place.user_id)
+        rules = applicable(await self._guilds.rules(connection, place.guild_id), asker, self._settings, exempt=exempt)
         usages = []
         for rule in rules:
             # The operator's day is UTC's: it is the same for all servers.
@@ -144,7 +140,7 @@ class Quotas:
             balance = await self._ledger.balance(
                 connection,
                 0 if rule.subject is Subject.OPERATOR else rule.guild_id,
-                *counted(rule, asker.place),
+                *counted(rule, place),
                 rule.unit,
                 window_start(rule.window, now, clock_zone),
             )
@@ -154,8 +150,11 @@ class Quotas:
         return usages
 
 
-def applicable(rules: Iterable[Rule], asker: Asker, settings: Settings) -> list[Rule]:
-    """The rules that hold for this member in this channel, the settings' own included."""
+def applicable(rules: Iterable[Rule], asker: Asker, settings: Settings, *, exempt: bool = False) -> list[Rule]:
+    """The rules that hold for this member in this channel, the settings' own included.
+
+    An ``exempt`` member's own pictures and GPU time are not limited; what all share is, and so is money.
+    """
     place = asker.place
     shared: list[Rule] = []
     own: dict[tuple[Subject, Unit], dict[Window, Rule]] = {}
@@ -180,7 +179,7 @@ def applicable(rules: Iterable[Rule], asker: Asker, settings: Settings) -> list[
             best = own.setdefault((rule.subject, rule.unit), {})
             if rule.window not in best or best[rule.window].limit < rule.limit:
                 best[rule.window] = rule
-    for unit in (Unit.IMAGES, Unit.GPU_SECONDS):
+    for unit in () if exempt else (Unit.IMAGES, Unit.GPU_SECONDS):
         for subject in (Subject.MEMBER, Subject.ROLE, Subject.EVERY_MEMBER):
             if (subject, unit) in own:
                 shared.extend(own[subject, unit].values())

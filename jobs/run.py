@@ -68,6 +68,7 @@ class JobRun:
 
     def __init__(self, workshop: Workshop, job: Job, offer: Offer, backend: Backend) -> None:
         self.job_id = job.id
+        self.user_id = job.place.user_id
         self.state = job.state
         self._workshop = workshop
         self._job = job

@@ -18,6 +18,7 @@ import aiosqlite
 from backends.base import Backend
 from config.catalogue import Catalogue, Model
 from config.settings import Settings
+from db.audit import AuditStore
 from db.database import Database
 from db.guilds import GuildStore
 from db.jobs import JobStore
@@ -25,6 +26,7 @@ from db.ledger import LedgerStore
 from domain.job import Job, JobState, Place
 from domain.quota import Subject, Unit
 from domain.request import ImageRequest, Kind
+from jobs.administration import Administration
 from jobs.dispatcher import Dispatcher
 from jobs.estimates import Estimates
 from jobs.events import EventStream, StateChanged
@@ -105,6 +107,7 @@ class House:
     ledger: LedgerStore
     guilds: GuildStore
     quotas: Quotas
+    administration: Administration
     queue: Queue
     pictures: Pictures
     fleet: Fleet
@@ -211,14 +214,22 @@ async def open_house(
         outbox = Outbox(database, jobs, events)
         fleet = Fleet(backends or {}, clock)
         quotas = Quotas(database, guilds, ledger, chosen, clock)
+        administration = Administration(database, guilds, ledger, AuditStore(database), clock)
         queue = Queue(database, jobs, clock)
         queue.watch_slots(fleet.seconds_until_free)
         workshop = Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock)
-        dispatcher = Dispatcher(workshop, catalogue, grace_seconds=grace_seconds, ring=outbox.ring)
+        dispatcher = Dispatcher(
+            workshop,
+            catalogue,
+            grace_seconds=grace_seconds,
+            ring=outbox.ring,
+            max_running_per_user=chosen.easel_max_running_per_user,
+        )
         intake = Intake(
             database=database,
             jobs=jobs,
             ledger=ledger,
+            guilds=guilds,
             quotas=quotas,
             queue=queue,
             pictures=pictures,
@@ -241,6 +252,7 @@ async def open_house(
             ledger=ledger,
             guilds=guilds,
             quotas=quotas,
+            administration=administration,
             queue=queue,
             pictures=pictures,
             fleet=fleet,

@@ -8,9 +8,11 @@ import discord
 from cogs.ui import texts, words
 from cogs.ui.buttons import PageButton
 from cogs.ui.cards import title
+from domain.guild import GuildSettings
 from domain.job import UNDER_WAY, Job, JobState
-from domain.quota import Rule, Unit, Usage
+from domain.quota import Rule, Subject, Unit, Usage
 from jobs.queue import Standing
+from jobs.quotas import Preview
 
 PAGE: Final = 6
 """Jobs on a page of the history."""
@@ -68,8 +70,8 @@ def history(jobs: Sequence[Job], page: int, *, more: bool) -> tuple[discord.Embe
     return embed, view
 
 
-def usage(usages: Sequence[Usage]) -> discord.Embed:
-    """What a member has left, by every rule that holds for them here."""
+def usage(usages: Sequence[Usage], member: str | None = None) -> discord.Embed:
+    """What a member has left, by every rule that holds for them here. ``member`` is named where it is another's."""
     lines = []
     for one in usages:
         rule = one.rule
@@ -83,14 +85,49 @@ def usage(usages: Sequence[Usage]) -> discord.Embed:
         left = str(one.left) if rule.unit is Unit.IMAGES else words.amount(rule.unit, one.left)
         lines.append(f"**{words.own_rule(rule)}**{granted}\n{words.bar(share)} {used} used{held} · {left} left{resets}")
     text = _fitted(lines, RULES, "\n\n") or texts.NO_LIMITS
-    return discord.Embed(colour=_COLOUR, title="Your quota", description=text)
+    heading = "Your quota" if member is None else f"The quota of {words.plain(member, 80)}"
+    return discord.Embed(colour=_COLOUR, title=heading, description=text)
 
 
-def rules(found: Sequence[Rule], default_daily_images: int) -> discord.Embed:
-    """The server's rules with their ids."""
+def rule_set(rule: Rule, preview: Preview) -> str:
+    """A rule that was set, whom it hits, and what holds for them now."""
+    said = texts.fill(texts.RULE_SET, rule=rule.id, text=words.rule(rule))
+    now = preview.usage
+    if now is not None:
+        held = f" and {words.amount(rule.unit, now.held)} held" if now.held else ""
+        resets = f", resets {words.moment(now.resets_at)}" if now.resets_at is not None else ""
+        used, left = words.amount(rule.unit, now.used), words.amount(rule.unit, now.left)
+        return f"{said}\n{texts.fill(texts.RULE_NOW, used=used, held=held, left=left, resets=resets)}"
+    whom = texts.RULE_HITS_ROLE if rule.subject is Subject.ROLE else texts.RULE_HITS_EVERYBODY
+    if rule.unit is Unit.MONEY:
+        whom = texts.RULE_HITS_MONEY
+    return f"{said}\n{texts.fill(texts.RULE_HITS, whom=whom, active=preview.active, full=preview.full)}"
+
+
+def settings(found: GuildSettings, weights: Mapping[int, float]) -> discord.Embed:
+    """What the server's admins have set besides rules."""
+    channel = f"<#{found.log_channel_id}>" if found.log_channel_id is not None else "none"
+    cooldown = words.duration(found.cooldown_seconds) if found.cooldown_seconds else "none"
+    lines = [
+        f"**Time zone** {found.time_zone.key}",
+        f"**Wait between two jobs** {cooldown}",
+        f"**Log channel** {channel}",
+        f"**Paused** {'yes: nothing new is taken in' if found.paused else 'no'}",
+        *(f"**Weight of** <@&{role}>: {words.number(weight)}" for role, weight in weights.items()),
+    ]
+    return discord.Embed(colour=_COLOUR, title="Settings", description=_fitted(lines, RULES))
+
+
+def rules(found: Sequence[Rule], default_daily_images: int, exempt: Sequence[int] = ()) -> discord.Embed:
+    """The server's rules with their ids, and who is exempt from them."""
     lines = [f"`{rule.id}` · {words.rule(rule)}" for rule in found]
     empty = texts.fill(texts.NO_RULES, limit=words.amount(Unit.IMAGES, default_daily_images))
-    return discord.Embed(colour=_COLOUR, title="Quota rules", description=_fitted(lines, RULES) or empty)
+    embed = discord.Embed(colour=_COLOUR, title="Quota rules", description=_fitted(lines, RULES) or empty)
+    if exempt:
+        more = f" and {len(exempt) - LINE} more" if len(exempt) > LINE else ""
+        members = ", ".join(f"<@{member}>" for member in exempt[:LINE])
+        embed.add_field(name="Exempt", value=f"{members}{more}", inline=False)
+    return embed
 
 
 def _in_line(job: Job | None, wait: str) -> str:

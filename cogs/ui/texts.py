@@ -27,8 +27,25 @@ HISTORY_EMPTY: Final = "You have not painted anything in this server yet. Try /i
 NO_LIMITS: Final = "Nothing limits you here."
 NO_RULES: Final = "No rules are set. Each member may have {limit} a day, as the operator has set for all servers."
 RULE_SET: Final = "Rule `{rule}` is set: {text}."
-RULE_REMOVED: Final = "Rule `{rule}` is removed."
+RULE_REMOVED: Final = "Rule `{rule}` is removed: {text}."
+RULE_NOW: Final = "Now: {used} used{held}, {left} left{resets}."
+RULE_HITS: Final = "It holds for {whom}.\nMembers who used something in this window: {active}; at the limit: {full}."
+RULE_HITS_ROLE: Final = "whoever has the role when they ask and has no rule of their own"
+RULE_HITS_EVERYBODY: Final = "every member for whom no rule of their own or of a role of theirs says otherwise"
+RULE_HITS_MONEY: Final = "every one of them: rules about money are never overridden"
 GRANTED: Final = "<@{member}> has {amount} more, until the windows of their limits end."
+EXEMPTED: Final = "<@{member}> is exempt: no limit of pictures and GPU time of their own, no wait between jobs."
+EXEMPTION_ENDED: Final = "<@{member}> is not exempt any more."
+TIME_ZONE_SET: Final = "Days, weeks and months begin in the time zone {zone} now."
+COOLDOWN_SET: Final = "Members wait {time} between two jobs now."
+COOLDOWN_OFF: Final = "Members need not wait between two jobs any more."
+LOG_CHANNEL_SET: Final = "Changes are posted in <#{channel}> from now on."
+LOG_CHANNEL_OFF: Final = "Changes are not posted any more."
+LOG_CHANNEL_CLOSED: Final = "I could not post this in <#{channel}>: I need View Channel and Send Messages there."
+LOG_ENTRY: Final = "🛠️ <@{author}>: {text}"
+WEIGHT_SET: Final = "Jobs of members with <@&{role}> weigh {weight} in the line now (1 is what everybody has)."
+PAUSED: Final = "I take in nothing new in this server. What is waiting is still painted. /quotas resume ends it."
+RESUMED: Final = "I take in jobs again in this server."
 SENT_DIRECTLY: Final = "I can't post in <#{channel}> any more, so here is what you asked for there."
 TOLD_DIRECTLY: Final = "I can't write in <#{channel}> any more; this is about what you asked for there."
 DELETE_ONE: Final = "Delete this picture for good? Its message goes, and so does the file. Nothing brings it back."
@@ -69,9 +86,13 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     Code.JOB_ALREADY_OVER: "That job is over already, so there is nothing to cancel.",
     Code.JOB_UNDER_WAY_ELSEWHERE: "That job is being sent to a paid service right now and can't be taken back.",
     Code.NOTHING_TO_REROLL: "You have not painted anything in this channel yet. Start with /imagine",
-    Code.NEEDS_MANAGE_SERVER: "Only members with Manage Server can change quotas. /quota shows your own.",
+    Code.NEEDS_MANAGE_SERVER: "Only members with Manage Server can do that. /quota shows your own quota.",
     Code.BUTTON_STALE: "This button does not work any more. Use /imagine, or /reroll with the job's id.",
     Code.RULE_UNKNOWN: "There is no `rule` {rule} in this server. /quotas list shows all.",
+    Code.NOT_EXEMPT: "That `member` is not exempt, so there is nothing to end. /quotas list shows who is.",
+    Code.PAUSED_IN_SERVER: "The admins of this server have paused me, so I take in nothing new. "
+    "What is waiting already is still painted.",
+    Code.COOLING_DOWN: "Members wait {seconds:duration} between two jobs in this server. You can ask again {when}.",
     Code.DUPLICATE: "That was received already.",
     Code.CONTENT_FLAGGED: "The service's safety check did not let the picture through. Please word it differently.",
     Code.CANCELLED: "Cancelled.",
@@ -80,6 +101,8 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     Code.GUILD_NOT_ALLOWED: "This bot works only in the servers that its operator has chosen.",
     Code.ONLY_IN_SERVERS: "This works only inside a server, in a channel that I can post in.",
     Code.BUDGET_EXHAUSTED: "The operator's budget for paid services is used up for now.{reset_text}",
+    Code.PAUSED_BY_OPERATOR: "My operator has paused me in all servers, so I take in nothing new. "
+    "What is waiting already is still painted.",
     Code.DISK_FULL: "There is no room left to keep pictures. The operator has to make some.",
     Code.BACKEND_UNREACHABLE: "The backend {backend} can't be reached. Please try again later.",
     Code.BACKEND_KEY_REFUSED: "The backend {backend} refused the operator's key. The operator has to mend that.",
@@ -176,13 +199,18 @@ def _quota(given: Parameters) -> dict[str, Parameter]:
         "held_text": f", {held if unit is Unit.IMAGES else words.amount(unit, held)} held by jobs under way"
         if held
         else "",
-        "reset_text": f" More {words.moment(resets_at)}." if resets_at else "",
+        "reset_text": f" More {words.moment(resets_at)}." if resets_at and int(given.get("limit", 0)) else "",
     }
+
+
+def _cooldown(given: Parameters) -> dict[str, Parameter]:
+    return {"when": words.moment(int(given["ends_at"]))} if "ends_at" in given else {}
 
 
 _PREPARED: Final[Mapping[Code, Callable[[Parameters], dict[str, Parameter]]]] = {
     Code.QUOTA_EXCEEDED: _quota,
     Code.BUDGET_EXHAUSTED: _quota,
+    Code.COOLING_DOWN: _cooldown,
 }
 
 
@@ -218,6 +246,8 @@ class _Formatter(string.Formatter):
                 return words.size_in_bytes(value)
             case "megapixels":
                 return words.number(round(value / 1_000_000, 1))
+            case "duration":
+                return words.duration(value)
             case _:
                 return words.number(value)
 

@@ -125,7 +125,7 @@ async def test_many_at_once_at_one_below_the_limit(tmp_path: Path, at_once: int)
 
 async def test_a_refusal_names_the_rule_and_when_it_ends(tmp_path: Path) -> None:
     async with open_house(tmp_path, working=False) as house:
-        rule = await house.quotas.set_rule(GUILD, Subject.EVERY_MEMBER, 0, Unit.IMAGES, Window.DAY, 3, 1)
+        rule = await house.administration.set_rule(GUILD, Subject.EVERY_MEMBER, 0, Unit.IMAGES, Window.DAY, 3, 1)
         await house.intake.submit(wish(count=2), ASKER, interaction_id=None)
         error = await refusal(house, wish(count=2))
         assert error.code is Code.QUOTA_EXCEEDED
@@ -195,7 +195,7 @@ async def test_no_budget_no_paid_picture(tmp_path: Path) -> None:
 
 async def test_a_channel_without_paid_models(tmp_path: Path) -> None:
     async with open_house(tmp_path, working=False) as house:
-        await house.quotas.set_rule(GUILD, Subject.CHANNEL, CHANNEL, Unit.MONEY, Window.MONTH, 0, 1)
+        await house.administration.set_rule(GUILD, Subject.CHANNEL, CHANNEL, Unit.MONEY, Window.MONTH, 0, 1)
         assert (await refusal(house, wish("paid"))).code is Code.QUOTA_EXCEEDED
         assert (await house.ask("both")).offers == ("worker:both",)
         assert (await house.ask("both", channel=801)).offers == ("worker:both", "wavespeed:both")

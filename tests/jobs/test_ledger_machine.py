@@ -99,7 +99,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(place=places, unit=st.sampled_from(list(Unit)), amount=st.integers(1, 20))
     def grant(self, place: Place, unit: Unit, amount: int) -> None:
-        self.run(self.house.quotas.grant(place, unit, amount, author_id=1))
+        self.run(self.house.administration.grant(place, unit, amount, author_id=1))
 
     @rule(
         guild=st.sampled_from(GUILDS),
@@ -110,12 +110,12 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def set_rule(self, guild: int, subject: Subject, unit: Unit, window: Window, limit: int) -> None:
         whom = {Subject.CHANNEL: CHANNELS[0], Subject.MEMBER: USERS[0]}.get(subject, 0)
-        self.run(self.house.quotas.set_rule(guild, subject, whom, unit, window, limit, 1))
+        self.run(self.house.administration.set_rule(guild, subject, whom, unit, window, limit, 1))
 
     @rule(guild=st.sampled_from(GUILDS))
     def remove_rules(self, guild: int) -> None:
         for each in self.run(self.house.quotas.rules(guild)):
-            self.run(self.house.quotas.remove_rule(guild, each.id))
+            self.run(self.house.administration.remove_rule(guild, each.id, 1))
 
     @rule(seconds=st.sampled_from([1, 900, 3600, 86_400, 31 * 86_400, -3600, -86_400]))
     def jump(self, seconds: int) -> None:

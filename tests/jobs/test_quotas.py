@@ -83,14 +83,14 @@ async def usage(house: House, roles: frozenset[int] = frozenset()) -> dict[tuple
 
 async def test_a_limit_of_nothing_forbids(tmp_path: Path) -> None:
     async with open_house(tmp_path, working=False) as house:
-        await house.quotas.set_rule(GUILD, Subject.MEMBER, USER, Unit.IMAGES, Window.DAY, 0, 1)
+        await house.administration.set_rule(GUILD, Subject.MEMBER, USER, Unit.IMAGES, Window.DAY, 0, 1)
         assert await refused(house)
         assert not await refused(house, user=USER + 1)
 
 
 async def test_every_rule_that_holds_must_pass(tmp_path: Path) -> None:
     async with open_house(tmp_path, working=False) as house:
-        await house.quotas.set_rule(GUILD, Subject.GUILD, 123, Unit.IMAGES, Window.WEEK, 2, 1)
+        await house.administration.set_rule(GUILD, Subject.GUILD, 123, Unit.IMAGES, Window.WEEK, 2, 1)
         await house.ask(user=1)
         await house.ask(user=2, channel=801)
         assert await refused(house, user=3)
@@ -99,7 +99,7 @@ async def test_every_rule_that_holds_must_pass(tmp_path: Path) -> None:
 
 async def test_gpu_time_is_counted_in_milliseconds(tmp_path: Path) -> None:
     async with open_house(tmp_path, working=False) as house:
-        await house.quotas.set_rule(GUILD, Subject.EVERY_MEMBER, 0, Unit.GPU_SECONDS, Window.DAY, 20_000, 1)
+        await house.administration.set_rule(GUILD, Subject.EVERY_MEMBER, 0, Unit.GPU_SECONDS, Window.DAY, 20_000, 1)
         assert await refused(house, count=3)
         assert not await refused(house, count=2)
         assert await refused(house)
@@ -125,7 +125,7 @@ async def test_what_was_used_comes_back_with_the_window(tmp_path: Path, clock: C
 
 async def test_an_hour_rolls(tmp_path: Path, clock: Clock) -> None:
     async with open_house(tmp_path, clock=clock, working=False) as house:
-        await house.quotas.set_rule(GUILD, Subject.EVERY_MEMBER, 0, Unit.IMAGES, Window.HOUR, 2, 1)
+        await house.administration.set_rule(GUILD, Subject.EVERY_MEMBER, 0, Unit.IMAGES, Window.HOUR, 2, 1)
         assert not await refused(house)
         clock.advance(1800)
         assert not await refused(house)
@@ -160,7 +160,7 @@ async def test_a_clock_that_goes_back(tmp_path: Path, clock: Clock) -> None:
 
 async def test_a_grant_is_on_top_and_ends_with_its_window(tmp_path: Path, clock: Clock) -> None:
     async with open_house(tmp_path, clock=clock, working=False, easel_default_daily_images=1) as house:
-        await house.quotas.grant(PLACE, Unit.IMAGES, 2, author_id=1)
+        await house.administration.grant(PLACE, Unit.IMAGES, 2, author_id=1)
         assert not await refused(house, count=3)
         assert await refused(house)
         assert not await refused(house, user=USER + 1)
@@ -170,30 +170,30 @@ async def test_a_grant_is_on_top_and_ends_with_its_window(tmp_path: Path, clock:
 
 async def test_a_grant_does_not_widen_what_all_share(tmp_path: Path) -> None:
     async with open_house(tmp_path, working=False) as house:
-        await house.quotas.set_rule(GUILD, Subject.GUILD, GUILD, Unit.IMAGES, Window.DAY, 1, 1)
-        await house.quotas.grant(PLACE, Unit.IMAGES, 100, author_id=1)
+        await house.administration.set_rule(GUILD, Subject.GUILD, GUILD, Unit.IMAGES, Window.DAY, 1, 1)
+        await house.administration.grant(PLACE, Unit.IMAGES, 100, author_id=1)
         assert await refused(house, count=2)
 
 
 async def test_changing_a_rule(tmp_path: Path) -> None:
     async with open_house(tmp_path, working=False) as house:
-        made = await house.quotas.set_rule(GUILD, Subject.ROLE, BOOSTER, Unit.IMAGES, Window.DAY, 1, 1)
-        changed = await house.quotas.set_rule(GUILD, Subject.ROLE, BOOSTER, Unit.IMAGES, Window.DAY, 2, 1)
+        made = await house.administration.set_rule(GUILD, Subject.ROLE, BOOSTER, Unit.IMAGES, Window.DAY, 1, 1)
+        changed = await house.administration.set_rule(GUILD, Subject.ROLE, BOOSTER, Unit.IMAGES, Window.DAY, 2, 1)
         assert made.id == changed.id
         assert await house.quotas.rules(GUILD) == [changed]
-        other = await house.quotas.set_rule(GUILD, Subject.ROLE, BOOSTER, Unit.IMAGES, Window.WEEK, 3, 1)
+        other = await house.administration.set_rule(GUILD, Subject.ROLE, BOOSTER, Unit.IMAGES, Window.WEEK, 3, 1)
         assert await house.quotas.rules(GUILD) == [changed, other]
         with pytest.raises(UserError) as unknown:
-            await house.quotas.remove_rule(GUILD + 1, made.id)
+            await house.administration.remove_rule(GUILD + 1, made.id, 1)
         assert unknown.value.code is Code.RULE_UNKNOWN
-        await house.quotas.remove_rule(GUILD, made.id)
+        await house.administration.remove_rule(GUILD, made.id, 1)
         assert await house.quotas.rules(GUILD) == [other]
 
 
 async def test_a_rule_that_is_made_later_sees_what_was_used_before(tmp_path: Path) -> None:
     async with open_house(tmp_path, {"worker": ScriptedBackend("worker", [Paint()])}) as house:
         await house.reached((await house.ask(count=2)).id, JobState.FINISHED)
-        await house.quotas.set_rule(GUILD, Subject.EVERY_MEMBER, 0, Unit.IMAGES, Window.MONTH, 3, 1)
+        await house.administration.set_rule(GUILD, Subject.EVERY_MEMBER, 0, Unit.IMAGES, Window.MONTH, 3, 1)
         found = (await usage(house))[Subject.EVERY_MEMBER, Window.MONTH]
         assert (found.used, found.held, found.left) == (2, 0, 1)
         assert await refused(house, count=2)

@@ -1,0 +1,38 @@
+"""Telling admins' changes: to who made them, and to the server's log channel."""
+
+import logging
+
+from cogs.answers import NETWORK_ERRORS, privately
+from cogs.asking import Interaction
+from cogs.services import Services
+from cogs.ui import texts
+
+log = logging.getLogger(__name__)
+
+
+class ChangeLog:
+    """Answers a change that is committed and recorded, and posts it where the server's admins want it."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def changed(self, interaction: Interaction, said: str, answer: str | None = None) -> None:
+        """``said`` goes to the log channel, ``answer`` (the same, where left out) to the admin.
+
+        Where the channel can't be written, the admin is told with the answer. Nothing in it pings.
+        """
+        assert interaction.guild_id is not None
+        shown = answer or said
+        channel_id = (await self._services.administration.settings(interaction.guild_id)).log_channel_id
+        if channel_id is not None and not await self._post(interaction, channel_id, said):
+            shown = f"{shown}\n{texts.fill(texts.LOG_CHANNEL_CLOSED, channel=channel_id)}"
+        await privately(interaction, shown)
+
+    async def _post(self, interaction: Interaction, channel_id: int, said: str) -> bool:
+        entry = texts.fill(texts.LOG_ENTRY, author=interaction.user.id, text=said)
+        try:
+            await interaction.client.get_partial_messageable(channel_id).send(entry)
+        except NETWORK_ERRORS as error:
+            log.warning("the log channel %d of server %s can't be written: %s", channel_id, interaction.guild_id, error)
+            return False
+        return True
