@@ -9,6 +9,7 @@ from cogs.slash import Complete
 from cogs.ui import words
 from config.catalogue import Model
 from config.parameters import Option, SizeParameter
+from config.sizes import NAMED
 from domain.errors import UserError
 from domain.job import Job
 from domain.request import ImageRequest, Kind, Size
@@ -21,6 +22,7 @@ COMMON_SIZES = tuple(
         (768, 768), (1024, 768), (768, 1024), (1280, 720), (720, 1280), (512, 512),
     ]
 )  # fmt: skip
+RATIOS = (*NAMED, "16:9", "9:16", "4:3", "3:4")
 JOBS = 25
 
 
@@ -65,7 +67,11 @@ class Completions:
                 pass
         wanted = typed.strip().casefold().replace("*", "x").replace("×", "x")
         found = [size for size in _sizes(models) if str(size).startswith(wanted)]
-        return [(f"{size.width} × {size.height} ({_shape(size)})", str(size)) for size in found]
+        shown = [(f"{size.width} × {size.height} ({_shape(size)})", str(size)) for size in found]
+        if len(_sizes(models)) == 1:
+            return shown
+        ratios = [(f"{word} ({NAMED[word]})" if word in NAMED else word, word) for word in RATIOS]
+        return [*shown, *(choice for choice in ratios if choice[1].startswith(wanted))]
 
     async def jobs_to_reroll(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
         """The member's own jobs, newest first."""

@@ -23,6 +23,7 @@ from config.parameters import (
     not_a_choice,
     out_of_range,
 )
+from config.sizes import Ratio
 from domain.errors import Code, UserError
 from domain.request import MAX_COUNT, MAX_PROMPT_CHARACTERS, MAX_SEED, Kind, Lora, PictureFormat, Size
 
@@ -138,12 +139,14 @@ def read_flag(option: str) -> Read:
     return read
 
 
-def read_size(value: object) -> Size:
-    """Width and height; the catalogue says later which ones a model can make."""
-    try:
-        return Size.parse(str(value))
-    except ValueError:
-        raise malformed("size", value, "width and height, such as 1024x1024") from None
+def read_size(value: object) -> Size | Ratio:
+    """Width and height, or their ratio; the catalogue says later which ones a model can make."""
+    for kind in (Size, Ratio):
+        try:
+            return kind.parse(str(value))
+        except ValueError:
+            continue
+    raise malformed("size", value, "width and height, such as 1024x1024, or a ratio such as 16:9 or portrait")
 
 
 def read_loras(value: object) -> tuple[Lora, ...]:
@@ -190,7 +193,9 @@ _FORMAT: Final = CommandOption(
     choices=_FORMATS,
 )
 _SPOILER: Final = CommandOption("spoiler", "Hide the picture until it is clicked", bool, read_flag("spoiler"))
-_SIZE: Final = CommandOption("size", "Width and height, such as 1024x1024", str, read_size, autocomplete="size")
+_SIZE: Final = CommandOption(
+    "size", "1024x1024, or a ratio: 16:9, square, portrait, landscape", str, read_size, autocomplete="size"
+)
 _NEGATIVE: Final = CommandOption(
     "negative_prompt",
     "What to leave out of the picture",

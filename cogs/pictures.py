@@ -8,6 +8,7 @@ import discord
 from cogs.asking import Interaction, asker
 from cogs.completions import Completions
 from cogs.door import Door
+from cogs.flags import with_flags
 from cogs.options import COUNT, PROMPT, SEED, CommandOption, options_for, read_options, read_text
 from cogs.services import Services
 from cogs.slash import SlashCommand, slash
@@ -16,6 +17,7 @@ from cogs.ui.modals import SEED as SEED_FIELD
 from cogs.ui.modals import edit_again, edit_picture
 from config.catalogue import Model
 from config.parameters import Option
+from config.sizes import Ratio, nearest
 from domain.errors import Code, UserError
 from domain.job import Job
 from domain.request import MAX_SEED, ImageRequest, Kind
@@ -91,13 +93,13 @@ class PictureCommands:
     async def imagine(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/imagine"""
         self._door.check_place(interaction)
-        given = read_options(self._imagine_options, values)
+        given = self._read(Kind.IMAGINE, read_options(self._imagine_options, values))
         await self._door.order(interaction, self._request(Kind.IMAGINE, given))
 
     async def edit(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/edit"""
         self._door.check_place(interaction)
-        given = read_options(self._edit_options, values)
+        given = self._read(Kind.EDIT, read_options(self._edit_options, values))
         image = given.pop("image", None)
         if not isinstance(image, discord.Attachment):
             raise UserError(Code.OPTION_MALFORMED, option="image", value="", expected="a picture")
@@ -158,7 +160,8 @@ class PictureCommands:
         job = await self._door.job(interaction, job_id)
         name = await self._picture_of(job, index)
         seed = values.get(SEED_FIELD, "").strip()
-        given = {"prompt": PROMPT.read(values.get(PROMPT_FIELD, ""))} | ({"seed": SEED.read(seed)} if seed else {})
+        form = {"prompt": PROMPT.read(values.get(PROMPT_FIELD, ""))} | ({"seed": SEED.read(seed)} if seed else {})
+        given = self._read(Kind.EDIT, form)
         # What was hidden stays hidden.
         given["spoiler"] = job.request.spoiler or job.tasks[index].flagged
         wish = self._request(Kind.EDIT, given)
@@ -196,14 +199,30 @@ class PictureCommands:
         if source is not None and not await asyncio.to_thread(self._services.pictures.path(source.name).exists):
             raise UserError(Code.PICTURE_GONE)
         # Intake draws a new seed where there is none, and checks everything anew.
-        request = ImageRequest.model_validate({**dict(job.request), "seed": None, **changes})
+        request = self._sized({**dict(job.request), "seed": None, **self._read(job.request.kind, changes)})
         await self._door.order(interaction, request, parent=job)
 
     def _request(self, kind: Kind, given: Mapping[str, object]) -> ImageRequest:
         model = self._model(kind, given.get("model"))
         if model.kind is not kind:
             raise UserError(Code.MODEL_WRONG_KIND, model=model.name, command=kind.value)
-        return ImageRequest.model_validate({**given, "kind": kind, "model": model.key})
+        return self._sized({**given, "kind": kind, "model": model.key})
+
+    def _read(self, kind: Kind, given: Mapping[str, object]) -> dict[str, object]:
+        """What was given, with the flags in its prompt."""
+        return with_flags(given, self._imagine_options if kind is Kind.IMAGINE else self._edit_options)
+
+    def _sized(self, wish: Mapping[str, object]) -> ImageRequest:
+        """The request; a ratio becomes the closest size that the model makes."""
+        ratio = wish.get("size")
+        if not isinstance(ratio, Ratio):
+            return ImageRequest.model_validate(wish)
+        model = self._services.catalogue.model(str(wish["model"]))
+        request = ImageRequest.model_validate({**wish, "model": model.key, "size": None})
+        size = nearest(model, ratio, request, self._services.order)
+        if size is None:
+            raise UserError(Code.NO_OFFER, option="size", model=model.name)
+        return request.model_copy(update={"size": size})
 
     def _model(self, kind: Kind, wanted: object) -> Model:
         catalogue, settings = self._services.catalogue, self._services.settings

@@ -67,6 +67,10 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     Code.OPTION_NOT_A_STEP: "`{option}` goes in steps of {step}, and {value} is between two of them.",
     Code.OPTION_NOT_A_CHOICE: "`{option}` can't be “{value}”. Possible: {choices}.",
     Code.OPTION_MALFORMED: "`{option}` can't be “{value}”. Expected: {expected}.",
+    Code.FLAG_UNKNOWN: "There is no flag `--{flag}` in a prompt here. Possible: {known}.",
+    Code.FLAG_EMPTY: "The flag `--{flag}` needs a value after it.",
+    Code.FLAG_CONTRADICTS: "`{option}` is given twice with different values: the flag `--{flag}` says something else. "
+    "Leave one of them out.",
     Code.MODEL_UNKNOWN: "There is no `model` called “{model}”. Pick one from the list that opens as you type.",
     Code.MODEL_WRONG_KIND: "{model} can't be used with /{command}. Pick a `model` from the list that opens there.",
     Code.NO_OFFER: "`{option}` can't be set for {model}. Leave it out, or pick another model.",
@@ -126,7 +130,7 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     Code.UNEXPECTED: "Something went wrong on our side (id `{incident}`). The log names it by that id.",
 }
 
-_IN_BACKTICKS: Final = frozenset({"option", "job", "incident"})
+_IN_BACKTICKS: Final = frozenset({"option", "flag", "job", "incident"})
 """Parameters that the sentences show as code."""
 
 _REASONS: Final[Mapping[str, str]] = {
