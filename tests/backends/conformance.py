@@ -26,10 +26,11 @@ from backends.worker.variants import local_imagine_model
 from config.catalogue import Offer
 from domain.errors import Code, EaselError, OperatorError, UserError
 from tests.backends.calls import make_call, offer
-from tests.backends.conftest import comfyui, runware, wavespeed
+from tests.backends.conftest import comfyui, openai, runware, wavespeed
 from tests.doubles import Accept, FakeClock, Paint, ScriptedBackend
 from tests.servers.comfyui import ComfyUIServer
 from tests.servers.hosted import Fault
+from tests.servers.openai_images import OpenAIImagesServer
 from tests.servers.runware import RunwareServer
 from tests.servers.wavespeed import WaveSpeedServer
 
@@ -106,6 +107,22 @@ async def comfyui_harness() -> AsyncIterator[Harness]:
             vanish=server.stop,
             fail_afterwards=lambda: server.set_plan(error="no"),
             never_end=lambda: server.set_plan(looks=10**9),
+            settled=_nothing_to_settle,
+        )
+
+
+@asynccontextmanager
+async def openai_harness() -> AsyncIterator[Harness]:
+    clock = FakeClock()
+    async with OpenAIImagesServer() as server, openai(server, clock) as backend:
+        yield Harness(
+            backend=backend,
+            offer=offer("openai:hidream-i1-dev"),
+            submits=lambda: server.submits,
+            refuse=lambda: server.fail("submit", Fault(400, {"error": {"message": "no"}})),
+            vanish=server.stop,
+            fail_afterwards=lambda: server.fail("submit", Fault(500, {"error": {"message": "no"}})),
+            never_end=lambda: server.fail("submit", Fault(silent=True, accepted=True)),
             settled=_nothing_to_settle,
         )
 
@@ -205,9 +222,10 @@ HARNESSES: dict[str, Callable[[], AbstractAsyncContextManager[Harness]]] = {
     "wavespeed": wavespeed_harness,
     "runware": runware_harness,
     "comfyui": comfyui_harness,
+    "openai": openai_harness,
     "worker": worker_harness,
     "scripted": scripted_harness,
 }
 
-RESUMING = [name for name in HARNESSES if name != "worker"]
+RESUMING = [name for name in HARNESSES if name not in ("worker", "openai")]
 """Those whose accepted calls outlive us."""

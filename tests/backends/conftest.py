@@ -8,12 +8,14 @@ from pydantic import SecretStr
 from backends.clock import Clock
 from backends.comfyui import ComfyUIBackend
 from backends.http import Timeouts
+from backends.openai_images import OpenAIImagesBackend
 from backends.runware import RunwareBackend
 from backends.wavespeed import WaveSpeedBackend
 from tests.backends.calls import CATALOGUE
 from tests.doubles import FakeClock
 from tests.servers.comfyui import ComfyUIServer
 from tests.servers.hosted import KEY
+from tests.servers.openai_images import OpenAIImagesServer
 from tests.servers.runware import RunwareServer
 from tests.servers.wavespeed import WaveSpeedServer
 
@@ -73,6 +75,24 @@ async def comfyui(server: ComfyUIServer, fake: FakeClock, **more: Any) -> AsyncI
         "timeouts": QUICK,
     }
     backend = ComfyUIBackend(**(settings | more))
+    try:
+        yield backend
+    finally:
+        await backend.aclose()
+
+
+@asynccontextmanager
+async def openai(server: OpenAIImagesServer, fake: FakeClock, **more: Any) -> AsyncIterator[OpenAIImagesBackend]:
+    """A backend that speaks to the server and never waits."""
+    timeouts: Timeouts = more.setdefault("timeouts", QUICK)
+    settings: dict[str, Any] = {
+        "base_urls": [more.pop("base_url", server.url)],
+        "api_key": SecretStr(KEY),
+        "slots": 2,
+        "patience_seconds": timeouts.total,
+        "clock": Clock(fake.now, fake.sleep),
+    }
+    backend = OpenAIImagesBackend(**(settings | more))
     try:
         yield backend
     finally:

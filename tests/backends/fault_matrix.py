@@ -27,12 +27,13 @@ from backends.base import (
 )
 from cogs.ui.texts import of_error, of_failure
 from config.catalogue import Offer
-from domain.money import format_usd
-from tests.backends.calls import make_call, offer
-from tests.backends.conftest import IMPATIENT, QUICK, comfyui, runware, wavespeed
+from domain.money import MicroUSD, format_usd
+from tests.backends.calls import CATALOGUE, make_call, offer
+from tests.backends.conftest import IMPATIENT, QUICK, comfyui, openai, runware, wavespeed
 from tests.doubles import FakeClock
 from tests.servers.comfyui import ComfyUIServer
 from tests.servers.hosted import Fault, HostedServer
+from tests.servers.openai_images import OpenAIImagesServer
 from tests.servers.runware import RunwareServer
 from tests.servers.wavespeed import WaveSpeedServer
 
@@ -44,12 +45,20 @@ class Vendor:
     make_server: Callable[[], HostedServer]
     make_backend: Callable[..., AbstractAsyncContextManager[Backend]]
     offer: Offer
-    poll: str
+    poll: str | None
+    """None where the answer to the submit has the picture."""
     repeatable: bool
     failed_codes: dict[str, dict[str, Any]]
     """Plans of work that fails after it was accepted."""
-    never_ends: dict[str, Any]
+    never_ends: dict[str, Any] | None
     accepted: Callable[[Any], int]
+
+
+def _priced(key: str) -> Offer:
+    """An offer of a server that is usually free, at a price: then the rules for paid calls hold."""
+    found = CATALOGUE.with_own(key.partition(":")[0], {}, MicroUSD(10_000)).offer(key)
+    assert found is not None
+    return found
 
 
 VENDORS = {
@@ -94,6 +103,19 @@ VENDORS = {
         },
         {"looks": 10**9},
         lambda server: len(server.prompts),
+    ),
+    "openai": Vendor(
+        OpenAIImagesServer,
+        openai,
+        _priced("openai:hidream-i1-dev"),
+        None,
+        False,
+        {
+            code: {"error": code, "status": 400}
+            for code in ("content_policy_violation", "moderation_blocked", "invalid_value")
+        },
+        None,
+        lambda server: len(server.made),
     ),
 }
 
@@ -169,12 +191,14 @@ def cases(vendor: Vendor) -> dict[str, Callable[[HostedServer], None]]:
         if name in lost:
             found[f"submit, taken: {name}"] = failing("submit", Fault(**(vars(fault) | {"accepted": True})))
     found["submit, taken: silence"] = failing("submit", silent)
-    for name, fault in ANSWERS.items():
-        found[f"poll: {name}"] = failing(vendor.poll, *[fault] * 2)
-    found["poll: silence"] = failing(vendor.poll, Fault(silent=True))
+    if vendor.poll is not None:
+        for name, fault in ANSWERS.items():
+            found[f"poll: {name}"] = failing(vendor.poll, *[fault] * 2)
+        found["poll: silence"] = failing(vendor.poll, Fault(silent=True))
     for name, plan in vendor.failed_codes.items():
         found[f"failed: {name}"] = planned(plan)
-    found["never ends"] = planned(vendor.never_ends)
+    if vendor.never_ends is not None:
+        found["never ends"] = planned(vendor.never_ends)
     for output in OUTPUTS:
         found[f"output: {output}"] = planned({"output": output})
     return found

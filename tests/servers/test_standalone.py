@@ -10,7 +10,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from backends.comfyui_protocol import filled, load_graph
+
 RUNWARE_TASK = {"taskType": "imageInference", "model": "runware:97@1", "positivePrompt": "a circle"}
+COMFYUI_GRAPH = filled(load_graph("hidream-i1-dev"), {"model.unet_name": "hidream_i1_dev_fp8.safetensors"})
 ROOT = Path(__file__).parents[2]
 
 
@@ -18,6 +21,12 @@ ROOT = Path(__file__).parents[2]
     ("name", "path", "body"),
     [
         ("wavespeed", "/api/v2/wavespeed-ai/hidream-i1-dev", lambda: {"prompt": "a circle"}),
+        ("comfyui", "/prompt", lambda: {"prompt": COMFYUI_GRAPH}),
+        (
+            "openai_images",
+            "/v1/images/generations",
+            lambda: {"model": "HiDream-ai/HiDream-I1-Dev", "prompt": "a circle"},
+        ),
         ("runware", "", lambda: [RUNWARE_TASK | {"taskUUID": str(uuid4())}]),
     ],
 )
