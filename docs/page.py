@@ -130,6 +130,11 @@ class Studio:
         assert source is not None
         return self.page.request.get(source).body()
 
+    def open_channel(self, name: str) -> None:
+        """Go to another channel."""
+        self.page.get_by_test_id(f"channel-{name}").click()
+        expect(self.page.get_by_test_id("channel-title")).to_have_text(name)
+
     def become(self, username: str) -> None:
         """Switch to another account."""
         self.page.get_by_test_id("account-switcher").click()

@@ -31,7 +31,7 @@ def running(alice: Studio) -> None:
     alice.option("steps", "50")
     alice.send()
     card = alice.page.get_by_test_id("message").filter(has=alice.page.get_by_test_id("button-Cancel"))
-    expect(card).to_contain_text("step", timeout=PATIENCE_MS)
+    expect(card.get_by_test_id("embed-image")).to_be_visible(timeout=PATIENCE_MS)
     alice.shot(PICTURES / "running.png")
 
 
@@ -42,11 +42,13 @@ def four(alice: Studio) -> None:
 
 
 def result(alice: Studio) -> None:
-    """One picture."""
+    """One picture, in a channel where nothing else stands."""
+    alice.open_channel("playground")
     alice.type_command("imagine", PROMPT)
     alice.option("seed", "7")
     alice.send()
-    expect(alice.result(2)).to_contain_text("Seed 7")
+    expect(alice.result(1)).to_contain_text("Seed 7")
+    alice.page.mouse.move(0, 0)
     alice.shot(PICTURES / "result.png")
 
 
@@ -82,10 +84,13 @@ def main() -> int:
             for state in STATES:
                 state(alice)
         with opened(url, width=1100, height=760, theme="light") as alice:
-            alice.result(2)
+            alice.open_channel("playground")
+            alice.result(1)
             alice.shot(PICTURES / "light.png")
         with opened(url, width=PHONE[0], height=PHONE[1]) as alice:
-            alice.result(2)
+            alice.page.get_by_test_id("menu-button").click()
+            alice.open_channel("playground")
+            alice.result(1)
             alice.shot(PICTURES / "phone.png")
     for path in PICTURES.glob("*.png"):
         _shrink(path)
