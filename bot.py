@@ -45,6 +45,7 @@ from db.folder import DATABASE_NAME, exclusive
 from db.guilds import GuildStore
 from db.jobs import JobStore
 from db.ledger import LedgerStore
+from db.reports import ReportStore
 from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
 from domain.money import FREE, micro_usd
 from jobs import checkup, pause
@@ -60,6 +61,7 @@ from jobs.pictures import Pictures
 from jobs.queue import Queue
 from jobs.quotas import Quotas
 from jobs.removal import Removal
+from jobs.reports import Reports
 from jobs.workshop import Workshop
 
 log = logging.getLogger("easel")
@@ -180,6 +182,7 @@ async def house(
             queue=queue,
             quotas=quotas,
             administration=administration,
+            reports=Reports(ReportStore(database), clock, settings.easel_data_dir / "charts"),
             outbox=outbox,
             removal=Removal(database, jobs, pictures),
             events=events,

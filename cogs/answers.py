@@ -60,12 +60,13 @@ async def privately(
     *,
     embed: discord.Embed | None = None,
     view: discord.ui.View | None = None,
+    file: discord.File | None = None,
 ) -> None:
     """Say something to the person who acted and to nobody else. What is public of the answer so far is taken back.
 
     Never raises for an interaction that can't be answered (any more).
     """
-    parts: dict[str, Any] = {"content": text, "embed": embed, "view": view}
+    parts: dict[str, Any] = {"content": text, "embed": embed, "view": view, "file": file}
     given = {name: part for name, part in parts.items() if part is not None}
     try:
         if not interaction.response.is_done():

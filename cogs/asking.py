@@ -47,13 +47,18 @@ def check_permissions(interaction: Interaction) -> None:
         raise OperatorError(Code.BOT_LACKS_PERMISSIONS, permissions=", ".join(missing))
 
 
+def manages_server(interaction: Interaction) -> bool:
+    """Whether the member has Manage Server."""
+    have = interaction.permissions
+    return have.manage_guild or have.administrator
+
+
 def check_manages_server(interaction: Interaction) -> None:
     """Raise UserError where the member may not change the server's quotas.
 
     Discord hides the command from them, but an admin can override that, and a hostile client does not care.
     """
-    have = interaction.permissions
-    if not (have.manage_guild or have.administrator):
+    if not manages_server(interaction):
         raise UserError(Code.NEEDS_MANAGE_SERVER)
 
 

@@ -2,6 +2,8 @@
 
 import logging
 
+import discord
+
 from cogs.answers import NETWORK_ERRORS, privately
 from cogs.asking import Interaction
 from cogs.services import Services
@@ -16,7 +18,9 @@ class ChangeLog:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def changed(self, interaction: Interaction, said: str, answer: str | None = None) -> None:
+    async def changed(
+        self, interaction: Interaction, said: str, answer: str | None = None, *, file: discord.File | None = None
+    ) -> None:
         """``said`` goes to the log channel, ``answer`` (the same, where left out) to the admin.
 
         Where the channel can't be written, the admin is told with the answer. Nothing in it pings.
@@ -26,7 +30,7 @@ class ChangeLog:
         channel_id = (await self._services.administration.settings(interaction.guild_id)).log_channel_id
         if channel_id is not None and not await self._post(interaction, channel_id, said):
             shown = f"{shown}\n{texts.fill(texts.LOG_CHANNEL_CLOSED, channel=channel_id)}"
-        await privately(interaction, shown)
+        await privately(interaction, shown, file=file)
 
     async def _post(self, interaction: Interaction, channel_id: int, said: str) -> bool:
         entry = texts.fill(texts.LOG_ENTRY, author=interaction.user.id, text=said)

@@ -1,5 +1,6 @@
 """/quota for everybody, /quotas for those who manage the server."""
 
+import io
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -8,10 +9,10 @@ import discord
 from discord import app_commands
 
 from cogs.answers import in_time, privately
-from cogs.asking import Interaction, asker, check_manages_server, check_server
+from cogs.asking import Interaction, asker, check_manages_server, check_server, manages_server
 from cogs.change_log import ChangeLog
 from cogs.completions import Completions
-from cogs.options import CommandOption, malformed, read_choice, read_flag, read_number, read_options
+from cogs.options import CommandOption, malformed, read_choice, read_flag, read_integer, read_number, read_options
 from cogs.services import Services
 from cogs.slash import SlashCommand, group, slash
 from cogs.ui import lists, texts, words
@@ -20,10 +21,13 @@ from domain.job import Place
 from domain.money import micro_usd
 from domain.quota import Subject, Unit, Window
 from jobs.quotas import Asker
+from jobs.reports import Review
 
 MOST: Final[Mapping[Unit, int]] = {Unit.IMAGES: 1_000_000, Unit.GPU_SECONDS: 100_000_000, Unit.MONEY: 1_000_000}
 """Largest limits, in pictures, seconds and dollars."""
 _LARGEST: Final = float(max(MOST.values()))
+DAYS: Final = 30
+MAX_DAYS: Final = 365
 _UNITS: Final = tuple(Unit)
 _WINDOWS: Final = tuple(Window)
 _RANGE: Final = cast("Any", app_commands.Range)
@@ -124,6 +128,22 @@ _EXEMPT: Final = (
 _QUOTA: Final = (CommandOption("member", "Somebody else's (Manage Server)", discord.User, read_id("member")),)
 
 
+_DAYS: Final = (
+    CommandOption(
+        "days",
+        "How many days back; left out: 30",
+        _RANGE[int, 1, MAX_DAYS],
+        read_integer("days", 1, MAX_DAYS),
+    ),
+)
+_USAGE: Final = (
+    *_DAYS,
+    CommandOption(
+        "server", "True: the whole server (Manage Server). Left out: all you may see", bool, read_flag("server")
+    ),
+)
+
+
 class QuotaCommands:
     """The commands about quotas."""
 
@@ -136,6 +156,7 @@ class QuotaCommands:
         """All of them."""
         return [
             slash("quota", "See what you have used and what is left", self.quota, _QUOTA),
+            slash("usage", "See what was painted and spent, as charts", self.usage, _USAGE),
             group(
                 "quotas",
                 "Set who may paint how much in this server",
@@ -144,6 +165,7 @@ class QuotaCommands:
                 slash("remove", "Remove a rule", self.remove, _REMOVE, {"rule": self._completions.rules}),
                 slash("grant", "Give a member more, once", self.grant, _GRANT),
                 slash("exempt", "Lift a member's own limits", self.exempt, _EXEMPT),
+                slash("export", "Get the ledger as a CSV file", self.export, _DAYS),
                 slash("pause", "Take in nothing new in this server", self.pause),
                 slash("resume", "Take in jobs again", self.resume),
                 permissions=discord.Permissions(manage_guild=True),
@@ -230,6 +252,46 @@ class QuotaCommands:
             await in_time(interaction, administration.exempt(guild_id, member_id, author), private=True)
             said = texts.EXEMPTED
         await self._log.changed(interaction, texts.fill(said, member=member_id))
+
+    async def export(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/quotas export"""
+        guild_id = self._admin(interaction)
+        days = read_options(_DAYS, values).get("days", DAYS)
+        assert isinstance(days, int)
+        export = await in_time(interaction, self._services.reports.export(guild_id, days), private=True)
+        await self._services.administration.exported(guild_id, days, export.rows, interaction.user.id)
+        more = "" if export.complete else texts.EXPORT_CUT
+        said = texts.fill(texts.EXPORTED, rows=export.rows, days=days, more=more)
+        await self._log.changed(interaction, said, file=discord.File(io.BytesIO(export.data), "ledger.csv"))
+
+    async def usage(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/usage"""
+        guild_id = check_server(interaction, self._services.settings)
+        given = read_options(_USAGE, values)
+        days = given.get("days", DAYS)
+        assert isinstance(days, int)
+        may = manages_server(interaction)
+        if given.get("server"):
+            check_manages_server(interaction)
+        whole = bool(given.get("server", may))
+        user_id = None if whole else interaction.user.id
+        review, picture = await in_time(interaction, self._review(guild_id, user_id, days), private=True)
+        file = discord.File(io.BytesIO(picture), "usage.png")
+        await privately(interaction, embed=lists.review(review.members, "usage.png", whole=whole), file=file)
+
+    async def _review(self, guild_id: int, user_id: int | None, days: int) -> tuple[Review, bytes]:
+        quotas = self._services.quotas
+        zone = (await self._services.administration.settings(guild_id)).time_zone
+        budgets = []
+        if user_id is None:
+            for rule in await quotas.rules(guild_id):
+                if rule.unit is Unit.MONEY and rule.subject is Subject.GUILD:
+                    usage = (await quotas.preview(rule)).usage
+                    assert usage is not None
+                    label = f"{words.amount(rule.unit, rule.limit)} {words.window(rule.window)}"
+                    budgets.append((label, usage))
+        review = await self._services.reports.review(guild_id, user_id, days, zone, budgets)
+        return review, await self._services.reports.draw(review.report)
 
     async def pause(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas pause"""

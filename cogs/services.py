@@ -17,6 +17,7 @@ from jobs.pictures import Pictures
 from jobs.queue import Queue
 from jobs.quotas import Quotas
 from jobs.removal import Removal
+from jobs.reports import Reports
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Services:
     queue: Queue
     quotas: Quotas
     administration: Administration
+    reports: Reports
     outbox: Outbox
     removal: Removal
     events: EventStream

@@ -474,7 +474,8 @@ class JobStore:
         async with self._database.reading() as reader:
             return await read_jobs(
                 reader,
-                "WHERE guild_id = ? AND user_id = ? AND created_at < ? ORDER BY number DESC LIMIT ?",
+                "INDEXED BY jobs_history"
+                " WHERE guild_id = ? AND user_id = ? AND created_at < ? ORDER BY number DESC LIMIT ?",
                 (guild_id, user_id, before if before is not None else 2**62, limit),
             )
 

@@ -34,6 +34,9 @@ class Code(StrEnum):
     PICTURE_TOO_LARGE = "picture_too_large"
     PICTURE_TOO_MANY_PIXELS = "picture_too_many_pixels"
     PICTURE_UNREADABLE = "picture_unreadable"
+    IMAGE_OR_LINK = "image_or_link"
+    LINK_NOT_DISCORDS = "link_not_discords"
+    NO_PICTURE_IN_MESSAGE = "no_picture_in_message"
     PICTURE_GONE = "picture_gone"
     JOB_UNKNOWN = "job_unknown"
     JOB_NOT_YOURS = "job_not_yours"
@@ -56,6 +59,7 @@ class Code(StrEnum):
     GUILD_NOT_ALLOWED = "guild_not_allowed"
     ONLY_IN_SERVERS = "only_in_servers"
     BUDGET_EXHAUSTED = "budget_exhausted"
+    CHARTS_MISSING = "charts_missing"
     PAUSED_BY_OPERATOR = "paused_by_operator"
     DISK_FULL = "disk_full"
     BACKEND_UNREACHABLE = "backend_unreachable"
@@ -78,6 +82,7 @@ class Code(StrEnum):
     DEADLINE_PASSED = "deadline_passed"
     DISCORD_UNREACHABLE = "discord_unreachable"
     OUTCOME_UNKNOWN = "outcome_unknown"
+    CHARTS_FAILED = "charts_failed"
     UNEXPECTED = "unexpected"
 
 

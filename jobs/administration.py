@@ -107,6 +107,11 @@ class Administration:
                 raise UserError(Code.NOT_EXEMPT)
             await self._record(tx, guild_id, author_id, Action.EXEMPTION_ENDED, member=user_id)
 
+    async def exported(self, guild_id: int, days: int, rows: int, author_id: int) -> None:
+        """Record that an admin took the ledger away."""
+        async with self._database.transaction() as tx:
+            await self._record(tx, guild_id, author_id, Action.EXPORTED, days=days, rows=rows)
+
     # Settings.
 
     async def set_time_zone(self, guild_id: int, zone: ZoneInfo, author_id: int) -> None:

@@ -104,6 +104,15 @@ def rule_set(rule: Rule, preview: Preview) -> str:
     return f"{said}\n{texts.fill(texts.RULE_HITS, whom=whom, active=preview.active, full=preview.full)}"
 
 
+def review(members: Sequence[int], filename: str, *, whole: bool) -> discord.Embed:
+    """The picture of the charts, and who is who in it."""
+    names = " · ".join(f"#{rank} <@{member}>" for rank, member in enumerate(members, start=1))
+    title = "What this server painted" if whole else "What you painted"
+    embed = discord.Embed(colour=_COLOUR, title=title, description=names or None)
+    embed.set_image(url=f"attachment://{filename}")
+    return embed
+
+
 def settings(found: GuildSettings, weights: Mapping[int, float]) -> discord.Embed:
     """What the server's admins have set besides rules."""
     channel = f"<#{found.log_channel_id}>" if found.log_channel_id is not None else "none"

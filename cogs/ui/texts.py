@@ -46,6 +46,8 @@ LOG_ENTRY: Final = "🛠️ <@{author}>: {text}"
 WEIGHT_SET: Final = "Jobs of members with <@&{role}> weigh {weight} in the line now (1 is what everybody has)."
 PAUSED: Final = "I take in nothing new in this server. What is waiting is still painted. /quotas resume ends it."
 RESUMED: Final = "I take in jobs again in this server."
+EXPORTED: Final = "Exported {rows} ledger rows of the last {days} days.{more}"
+EXPORT_CUT: Final = " There are more; only the newest fit."
 SENT_DIRECTLY: Final = "I can't post in <#{channel}> any more, so here is what you asked for there."
 TOLD_DIRECTLY: Final = "I can't write in <#{channel}> any more; this is about what you asked for there."
 DELETE_ONE: Final = "Delete this picture for good? Its message goes, and so does the file. Nothing brings it back."
@@ -83,6 +85,11 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     "Send a smaller one.",
     Code.PICTURE_UNREADABLE: "The `image` “{filename}” can't be read. Send a PNG, JPEG, WebP, GIF, BMP or TIFF "
     "of at least 16 pixels a side.",
+    Code.IMAGE_OR_LINK: "Give one picture: either an `image` or a `link`.",
+    Code.LINK_NOT_DISCORDS: "The `link` has to lead to a message in this server or to a picture on Discord's own "
+    "servers. Right-click a picture and choose Copy Link, or upload it.",
+    Code.NO_PICTURE_IN_MESSAGE: "There is no picture in that message that I can see. Of other people's messages I see "
+    "none by a link: open the message's menu, then Apps, then Edit picture.",
     Code.PICTURE_GONE: "The picture is not there any more. Please send it again.",
     Code.JOB_UNKNOWN: "There is no job `{job}` in this server. /history lists yours.",
     Code.JOB_NOT_YOURS: "That job is somebody else's. Only they, or members with Manage Messages, can do that.",
@@ -105,6 +112,8 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     Code.GUILD_NOT_ALLOWED: "This bot works only in the servers that its operator has chosen.",
     Code.ONLY_IN_SERVERS: "This works only inside a server, in a channel that I can post in.",
     Code.BUDGET_EXHAUSTED: "The operator's budget for paid services is used up for now.{reset_text}",
+    Code.CHARTS_MISSING: "Charts can't be drawn here: matplotlib is not installed. The operator can add it "
+    "(`pip install '.[charts]'`).",
     Code.PAUSED_BY_OPERATOR: "My operator has paused me in all servers, so I take in nothing new. "
     "What is waiting already is still painted.",
     Code.DISK_FULL: "There is no room left to keep pictures. The operator has to make some.",
@@ -127,6 +136,7 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     Code.DISCORD_UNREACHABLE: "Discord cannot be reached ({problem}). Check the network and DISCORD_API_URL.",
     Code.OUTCOME_UNKNOWN: "The answer of {backend} was lost, so nobody can tell whether the picture was made. "
     "It is not sent again by itself.",
+    Code.CHARTS_FAILED: "The charts could not be drawn. Please try again; the log may say more.",
     Code.UNEXPECTED: "Something went wrong on our side (id `{incident}`). The log names it by that id.",
 }
 

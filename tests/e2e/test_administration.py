@@ -8,6 +8,8 @@ import pytest
 
 from domain.guild import Action
 from sandbox import Sandbox
+from sandbox.hands import Hands
+from sandbox.model import Message
 from sandbox.permissions import Permission
 from tests.doubles import ScriptedBackend
 from tests.e2e.conftest import Bot, bot_with
@@ -24,6 +26,8 @@ COMMANDS: list[tuple[str, dict[str, Any]]] = [
     ("quotas grant", {"amount": 5}),
     ("quotas exempt", {}),
     ("quotas exempt", {"off": True}),
+    ("quotas export", {}),
+    ("usage", {"server": True}),
     ("quotas pause", {}),
     ("quotas resume", {}),
     ("quota", {}),
@@ -64,7 +68,7 @@ async def test_no_command_of_admins_is_missing_above(bot: Bot, sandbox: Sandbox)
         if command["default_member_permissions"]
         for inner in command["options"]
     }
-    assert offered == {name for name, _ in COMMANDS} - {"quota"}
+    assert offered == {name for name, _ in COMMANDS} - {"quota", "usage"}
 
 
 async def test_a_rule_is_answered_with_whom_it_hits_and_what_holds_now(bot: Bot, sandbox: Sandbox) -> None:
@@ -167,3 +171,39 @@ async def test_the_operators_pause(sandbox: Sandbox, painter: ScriptedBackend, t
         (bot.folder / "paused").unlink()
         await sandbox.user("alice").slash(sandbox.studio, "imagine", prompt="a red circle")
         await bot.result()
+
+
+async def test_admins_get_the_ledger_as_a_file(bot: Bot, sandbox: Sandbox) -> None:
+    await sandbox.user("alice").slash(sandbox.studio, "imagine", prompt="a red circle")
+    await bot.result()
+    answer = await private_answer(await sandbox.user("ada").slash(sandbox.studio, "quotas export", days=2))
+    assert [file.filename for file in answer.attachments] == ["ledger.csv"]
+    assert "ledger rows of the last 2 days" in answer.text
+    (entry,) = await bot.services.administration.record(sandbox.guild.id)
+    assert entry.action is Action.EXPORTED
+
+
+async def test_charts_for_admins_and_ones_own(bot: Bot, sandbox: Sandbox) -> None:
+    alice, ada = sandbox.user("alice"), sandbox.user("ada")
+    await alice.slash(sandbox.studio, "imagine", prompt="a red circle")
+    await bot.result()
+    await told(sandbox, "quotas set", limit=10, unit="money", window="month")
+    await charts(sandbox, ada, "What this server painted", names=alice.mention)
+    await charts(sandbox, alice, "What you painted", names=None)
+
+
+async def charts(sandbox: Sandbox, hands: Hands, title: str, names: str | None) -> None:
+    """The person alone gets a picture of charts, after a while."""
+    invocation = await hands.slash(sandbox.studio, "usage")
+
+    def pictures() -> list[Message]:
+        sent = [invocation.interaction.response, *invocation.followups]
+        return [message for message in sent if message is not None and message.attachments]
+
+    await sandbox.wait_until(lambda: bool(pictures()), what="the charts")
+    (answer,) = pictures()
+    assert answer.is_ephemeral
+    assert [file.filename for file in answer.attachments] == ["usage.png"]
+    assert title in answer.text
+    assert ("<@" in answer.text) is (names is not None)
+    assert (names or "") in answer.text

@@ -18,7 +18,9 @@ from tests.e2e.test_bad_input import private_answer
 async def test_only_what_works_is_registered(sandbox: Sandbox, painter: ScriptedBackend, tmp_path: Path) -> None:
     async with bot_with(sandbox, painter, tmp_path / "data", EASEL_LOCAL_EDIT_MODEL=""):
         commands = {command["name"]: command for command in sandbox.user("ada").commands(sandbox.studio)}
-        assert set(commands) == {"imagine", "reroll", "queue", "cancel", "history", "quota", "quotas", "settings"}
+        assert set(commands) == {
+            "imagine", "reroll", "queue", "cancel", "history", "quota", "usage", "quotas", "settings",
+        }  # fmt: skip
         assert [option["name"] for option in commands["imagine"]["options"]] == [
             "prompt", "model", "size", "count", "seed", "negative_prompt", "steps", "guidance", "format", "spoiler",
         ]  # fmt: skip

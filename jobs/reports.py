@@ -1,0 +1,139 @@
+"""Looking back over some days: charts as a picture, and the ledger as CSV."""
+
+import asyncio
+import csv
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from db.reports import LEDGER_COLUMNS, Count, ReportStore
+from domain.errors import Code, InternalError, OperatorError
+from domain.quota import BUCKET_SECONDS, Subject, Unit, Usage, Window, window_start
+from domain.report import Bar, Report
+from jobs.charts import NO_MATPLOTLIB
+
+MOST_ENTRIES: Final = 50_000
+"""Rows of an export: about 5 MB, which Discord takes from every bot."""
+MOST_BARS: Final = 10
+DRAWING_SECONDS: Final = 60.0
+"""How long one picture may take; the first of all makes matplotlib's list of fonts."""
+_ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The ledger as a file."""
+
+    data: bytes
+    rows: int
+    complete: bool
+    """False where older rows of the days asked for were left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A report, with the members in its order."""
+
+    report: Report
+    members: tuple[int, ...]
+
+
+class Reports:
+    """Puts reports together. At most one picture is drawn at a time."""
+
+    def __init__(self, store: ReportStore, clock: Callable[[], datetime], folder: Path) -> None:
+        """``folder``: where matplotlib keeps its list of fonts."""
+        self._store = store
+        self._clock = clock
+        self._folder = folder
+        self._drawing = asyncio.Lock()
+
+    async def review(
+        self, guild_id: int, user_id: int | None, days: int, zone: ZoneInfo, budgets: Sequence[tuple[str, Usage]]
+    ) -> Review:
+        """A guild's last days (today included) in its time zone, or one member's."""
+        now = self._clock()
+        since = window_start(Window.DAY, now - timedelta(days=days - 1), zone)
+        subject, subject_id = (Subject.GUILD, guild_id) if user_id is None else (Subject.MEMBER, user_id)
+        pictures = await self._store.by_bucket(guild_id, subject, subject_id, Unit.IMAGES, since)
+        money = await self._store.by_bucket(guild_id, subject, subject_id, Unit.MONEY, since)
+        members = await self._store.by_member(guild_id, since, MOST_BARS) if user_id is None else []
+        models = await self._store.by_model(guild_id, user_id, since, MOST_BARS)
+        last = now.astimezone(zone).date()
+        dates = [last - timedelta(days=back) for back in reversed(range(days))]
+
+        def by_day(counts: Sequence[Count], smallest: int) -> tuple[Bar, ...]:
+            sums = dict.fromkeys(dates, 0)
+            for count in counts:
+                day = datetime.fromtimestamp(int(count.key) * BUCKET_SECONDS, UTC).astimezone(zone).date()
+                if day in sums:
+                    sums[day] += count.amount
+            return tuple(Bar(label=f"{day.day}.{day.month}.", value=value / smallest) for day, value in sums.items())
+
+        report = Report(
+            title=f"The last {days} days ({zone.key})",
+            days=by_day(pictures, 1),
+            members=tuple(Bar(label=f"#{rank}", value=count.amount) for rank, count in enumerate(members, start=1)),
+            models=tuple(Bar(label=str(count.key), value=count.amount) for count in models),
+            money=by_day(money, 1_000_000) if money else (),
+            budgets=tuple((label, usage.used / 1e6, usage.allowed / 1e6) for label, usage in budgets),
+        )
+        return Review(report, tuple(int(count.key) for count in members))
+
+    async def draw(self, report: Report) -> bytes:
+        """The report as a PNG.
+
+        Raises OperatorError (CHARTS_MISSING) without matplotlib, InternalError where the picture did not come.
+        """
+        # Nothing of ours is in its environment: it needs no secret.
+        environment = {"PATH": os.environ.get("PATH", ""), "MPLCONFIGDIR": str(self._folder), "MPLBACKEND": "Agg"}
+        async with self._drawing:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "jobs.charts",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                cwd=_ROOT,
+                env=environment,
+            )
+            try:
+                async with asyncio.timeout(DRAWING_SECONDS):
+                    picture, _ = await process.communicate(report.model_dump_json().encode())
+            except TimeoutError as error:
+                raise InternalError(Code.CHARTS_FAILED) from error
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+        if process.returncode == NO_MATPLOTLIB:
+            raise OperatorError(Code.CHARTS_MISSING)
+        if process.returncode != 0:
+            raise InternalError(Code.CHARTS_FAILED)
+        return picture
+
+    async def export(self, guild_id: int, days: int) -> Export:
+        """The guild's ledger of so many days as CSV, newest first. Times are ISO 8601 (UTC)."""
+        since = self._clock() - timedelta(days=days)
+        rows = await self._store.entries(guild_id, since, MOST_ENTRIES + 1)
+        shown = rows[:MOST_ENTRIES]
+        return Export(await asyncio.to_thread(_csv, shown), len(shown), len(rows) == len(shown))
+
+
+def _csv(rows: Sequence[tuple[object, ...]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(LEDGER_COLUMNS)
+    at, bucket = LEDGER_COLUMNS.index("at"), LEDGER_COLUMNS.index("bucket")
+    for row in rows:
+        cells = list(row)
+        cells[at] = datetime.fromtimestamp(int(str(row[at])) / 1000, UTC).isoformat(timespec="milliseconds")
+        cells[bucket] = datetime.fromtimestamp(int(str(row[bucket])) * BUCKET_SECONDS, UTC).isoformat()
+        writer.writerow(cells)
+    return text.getvalue().encode()
