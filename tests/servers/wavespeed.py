@@ -3,9 +3,11 @@
 Routes for faults and counts: ``submit``, ``result``, ``upload``, ``balance``, ``output``.
 """
 
+import asyncio
 import base64
 import io
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +37,10 @@ class Plan:
     submit_status: str = "created"
     sync_status: str = "completed"
     """What a submit in sync mode is told."""
+    per_second: int = 0
+    """Submits that are taken in a second; further ones get a 429. 0: all."""
+    padding: int = 0
+    """Bytes behind the end of every picture."""
 
 
 @dataclass
@@ -139,6 +145,7 @@ class WaveSpeedServer(HostedServer):
         self.tasks: dict[str, Task] = {}
         self.uploads: dict[str, bytes] = {}
         self.balance = 12.5
+        self._taken: deque[float] = deque()
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_post("/{path:api/v[23]/wavespeed-ai/.+}", self._submit)
@@ -178,6 +185,8 @@ class WaveSpeedServer(HostedServer):
             check(path, body)
         except Refused as refused:
             return _refusal(refused)
+        if self._is_too_many():
+            return web.json_response({"code": 429, "message": "slowly"}, status=429, headers={"Retry-After": "1"})
         version = path.split("/")[2]
         task = Task(uuid4().hex, version, path.removeprefix(f"/api/{version}/"), body, self.plan)
         self.tasks[task.id] = task
@@ -185,6 +194,15 @@ class WaveSpeedServer(HostedServer):
             return await self.inject(request, fault)
         status = task.plan.sync_status if body.get("enable_sync_mode") else task.plan.submit_status
         return web.json_response({"code": 200, "message": "success", "data": self._data(task, status)})
+
+    def _is_too_many(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        while self._taken and self._taken[0] < now - 1:
+            self._taken.popleft()
+        if 0 < self.plan.per_second <= len(self._taken):
+            return True
+        self._taken.append(now)
+        return False
 
     async def _result(self, request: web.Request) -> web.StreamResponse:
         fault = self.note(request, "result")
@@ -268,7 +286,8 @@ class WaveSpeedServer(HostedServer):
             case _ if behaviour.startswith("redirect:"):
                 return web.Response(status=302, headers={"Location": behaviour.removeprefix("redirect:")})
             case _:
-                return web.Response(body=self._picture(task), content_type="image/png")
+                content = self._picture(task) + bytes(task.plan.padding)
+                return web.Response(body=content, content_type="image/png")
 
     async def _slow(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
