@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 DOUBLE_CLICK_SECONDS: Final = 2.0
 
-Offered = app_commands.Command[Any, ..., Any] | app_commands.Group
+Offered = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
 
 def point_at(settings: Settings) -> None:
@@ -161,6 +161,8 @@ class EaselBot(commands.AutoShardedBot):
             await self._pictures.submit_edit(interaction, job_id, modals.values(interaction))
         elif (picture := modals.edited_picture(custom_id)) is not None:
             await self._pictures.submit_picture(interaction, *picture, modals.values(interaction))
+        elif custom_id == modals.SOURCE_FORM:
+            await self._pictures.submit_source(interaction, modals.values(interaction))
         else:
             raise UserError(Code.BUTTON_STALE)
 

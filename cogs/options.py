@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import discord
 from discord import app_commands
 
+from cogs.sources import MAX_LINK
 from cogs.ui import words
 from config.catalogue import EXACT, Catalogue, Offer
 from config.parameters import (
@@ -209,7 +210,13 @@ _LORA: Final = CommandOption(
     read_loras,
     field="loras",
 )
-_IMAGE: Final = CommandOption("image", "The picture to change", discord.Attachment, read_attachment, required=True)
+_IMAGE: Final = CommandOption("image", "The picture to change", discord.Attachment, read_attachment)
+_LINK: Final = CommandOption(
+    "link",
+    "Instead of an image: link to a picture of mine, or to any picture on Discord",
+    _RANGE[str, 1, MAX_LINK],
+    read_text("link", MAX_LINK),
+)
 
 
 def options_for(kind: Kind, catalogue: Catalogue) -> list[CommandOption]:
@@ -219,8 +226,9 @@ def options_for(kind: Kind, catalogue: Catalogue) -> list[CommandOption]:
         return []
     taken = {option for offer in offers for option in offer.parameters}
     table: list[tuple[Option | None, CommandOption | None]] = [
-        (Option.IMAGE, _IMAGE if kind is Kind.EDIT else None),
         (None, _prompt(kind)),
+        (Option.IMAGE, _IMAGE if kind is Kind.EDIT else None),
+        (Option.IMAGE, _LINK if kind is Kind.EDIT else None),
         (None, _MODEL),
         (Option.SIZE, _SIZE if kind is Kind.IMAGINE else None),
         (None, COUNT if kind is Kind.IMAGINE else None),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 import discord
+from discord import app_commands
 
 from cogs.asking import Interaction, asker
 from cogs.completions import Completions
@@ -11,10 +12,21 @@ from cogs.door import Door
 from cogs.flags import with_flags
 from cogs.options import COUNT, PROMPT, SEED, CommandOption, options_for, read_options, read_text
 from cogs.services import Services
-from cogs.slash import SlashCommand, slash
+from cogs.slash import SlashCommand, menu, slash
+from cogs.sources import (
+    MAX_LINK,
+    LinkedMessage,
+    Source,
+    fetched,
+    of_attachment,
+    of_avatar,
+    of_link,
+    of_message,
+)
+from cogs.ui.modals import LINK as LINK_FIELD
 from cogs.ui.modals import PROMPT as PROMPT_FIELD
 from cogs.ui.modals import SEED as SEED_FIELD
-from cogs.ui.modals import edit_again, edit_picture
+from cogs.ui.modals import edit_again, edit_picture, edit_source
 from config.catalogue import Model
 from config.parameters import Option
 from config.sizes import Ratio, nearest
@@ -46,9 +58,9 @@ class PictureCommands:
         ]
         self._completions = completions
 
-    def commands(self) -> list[SlashCommand]:
+    def commands(self) -> list[SlashCommand | app_commands.ContextMenu]:
         """Those that can work with what is configured."""
-        made = []
+        made: list[SlashCommand | app_commands.ContextMenu] = []
         completions = self._completions
         if self._imagine_options:
             made.append(
@@ -88,7 +100,19 @@ class PictureCommands:
                     {"job": completions.jobs_to_reroll},
                 )
             )
-        return made
+        return [*made, *self._menus()]
+
+    def _menus(self) -> list[app_commands.ContextMenu]:
+        if not self._edit_options:
+            return []
+
+        async def edit_message(interaction: Interaction, message: discord.Message) -> None:
+            await self.edit_message(interaction, message)
+
+        async def edit_avatar(interaction: Interaction, user: discord.User) -> None:
+            await self.edit_avatar(interaction, user)
+
+        return [menu("Edit picture", edit_message), menu("Edit avatar", edit_avatar)]
 
     async def imagine(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/imagine"""
@@ -100,19 +124,50 @@ class PictureCommands:
         """/edit"""
         self._door.check_place(interaction)
         given = self._read(Kind.EDIT, read_options(self._edit_options, values))
-        image = given.pop("image", None)
-        if not isinstance(image, discord.Attachment):
-            raise UserError(Code.OPTION_MALFORMED, option="image", value="", expected="a picture")
+        image, link = given.pop("image", None), given.pop("link", None)
+        if isinstance(image, discord.Attachment) and link is None:
+            await self._edit(interaction, given, of_attachment(image))
+        elif isinstance(link, str) and image is None:
+            await self._edit(interaction, given, of_link(interaction, link, self._services.attachments))
+        else:
+            raise UserError(Code.IMAGE_OR_LINK)
+
+    async def edit_message(self, interaction: Interaction, message: discord.Message) -> None:
+        """The menu of a message: its first picture, and a form for the instruction."""
+        self._door.check_place(interaction)
+        source = of_message(message, self._services.attachments)
+        await interaction.response.send_modal(edit_source(source.url))
+
+    async def edit_avatar(self, interaction: Interaction, user: discord.User | discord.Member) -> None:
+        """The menu of a person: their avatar, and a form for the instruction."""
+        self._door.check_place(interaction)
+        await interaction.response.send_modal(edit_source(of_avatar(user).url))
+
+    async def submit_source(self, interaction: Interaction, values: Mapping[str, str]) -> None:
+        """The form that one of the menus opened; its link is no more trusted than any other."""
+        self._door.check_place(interaction)
+        if not self._edit_options:
+            raise UserError(Code.BUTTON_STALE)
+        link = read_text("link", MAX_LINK)(values.get(LINK_FIELD, ""))
+        source = of_link(interaction, str(link), self._services.attachments)
+        await self._edit(interaction, self._read(Kind.EDIT, _form(values)), source)
+
+    async def _edit(
+        self, interaction: Interaction, given: Mapping[str, object], source: Source | LinkedMessage
+    ) -> None:
         wish = self._request(Kind.EDIT, given)
         # What can be refused before anything is fetched never shows in public.
         await self._services.intake.quote(wish)
-        if image.size > MAX_INPUT_BYTES:
-            raise UserError(Code.PICTURE_TOO_LARGE, size=image.size, limit=MAX_INPUT_BYTES)
+        if isinstance(source, Source) and source.size > MAX_INPUT_BYTES:
+            raise UserError(Code.PICTURE_TOO_LARGE, size=source.size, limit=MAX_INPUT_BYTES)
 
         async def prepare() -> ImageRequest:
-            data = await self._services.attachments.fetch(image.url, image.size)
-            source = await self._services.pictures.accept(data, image.filename)
-            return wish.model_copy(update={"source": source})
+            found = source
+            if isinstance(found, LinkedMessage):
+                found = await fetched(interaction, found, self._services.attachments)
+            data = await self._services.attachments.fetch(found.url, found.size)
+            picture = await self._services.pictures.accept(data, found.filename)
+            return wish.model_copy(update={"source": picture, "spoiler": wish.spoiler or found.spoiler})
 
         await self._door.order_after(interaction, wish.prompt, prepare)
 
@@ -159,9 +214,7 @@ class PictureCommands:
         self._door.check_place(interaction)
         job = await self._door.job(interaction, job_id)
         name = await self._picture_of(job, index)
-        seed = values.get(SEED_FIELD, "").strip()
-        form = {"prompt": PROMPT.read(values.get(PROMPT_FIELD, ""))} | ({"seed": SEED.read(seed)} if seed else {})
-        given = self._read(Kind.EDIT, form)
+        given = self._read(Kind.EDIT, _form(values))
         # What was hidden stays hidden.
         given["spoiler"] = job.request.spoiler or job.tasks[index].flagged
         wish = self._request(Kind.EDIT, given)
@@ -189,9 +242,7 @@ class PictureCommands:
     async def submit_edit(self, interaction: Interaction, job_id: str, values: Mapping[str, str]) -> None:
         """The modal that Edit opened."""
         job = await self._door.job(interaction, job_id)
-        seed = values.get(SEED_FIELD, "").strip()
-        prompt = PROMPT.read(values.get(PROMPT_FIELD, ""))
-        await self._again(interaction, job, {"prompt": prompt} | ({"seed": SEED.read(seed)} if seed else {}))
+        await self._again(interaction, job, _form(values))
 
     async def _again(self, interaction: Interaction, job: Job, changes: Mapping[str, object]) -> None:
         self._door.check_place(interaction)
@@ -234,3 +285,9 @@ class PictureCommands:
         model = catalogue.default(kind, self._services.order)
         assert model is not None, "the command is registered only where there is a model"
         return model
+
+
+def _form(values: Mapping[str, str]) -> dict[str, object]:
+    """The instruction or prompt of a form, and its seed where there is one."""
+    seed = values.get(SEED_FIELD, "").strip()
+    return {"prompt": PROMPT.read(values.get(PROMPT_FIELD, ""))} | ({"seed": SEED.read(seed)} if seed else {})

@@ -88,6 +88,16 @@ def _completer(complete: Complete) -> Any:
     return completer
 
 
+def menu(name: str, callback: Callable[..., Any]) -> app_commands.ContextMenu:
+    """An entry in the menu of a message or a person, for servers only; the callback's annotation says of which."""
+    return app_commands.ContextMenu(
+        name=name,
+        callback=callback,
+        allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
+        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+    )
+
+
 def group(name: str, description: str, *commands: SlashCommand, permissions: discord.Permissions) -> app_commands.Group:
     """A command with sub-commands, shown to members with these permissions."""
     made = app_commands.Group(

@@ -100,7 +100,11 @@ class Studio:
 
     def attach(self, option: str, path: Path) -> None:
         """Choose a file for an attachment option."""
-        self.page.get_by_test_id(f"option-file-{option}").set_input_files(path)
+        file = self.page.get_by_test_id(f"option-file-{option}")
+        if not file.count():
+            self.page.get_by_test_id("more-options").click()
+            self.page.get_by_test_id(f"command-option-{option}").click()
+        file.set_input_files(path)
 
     def send(self) -> None:
         """Send the command."""

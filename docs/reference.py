@@ -182,6 +182,11 @@ def _command(command: Mapping[str, Any], group: str) -> list[str]:
         lines = ["", f"## /{command['name']}", "", f"{command['description']}. Needs {needed}."]
         return lines + [line for one in inner for line in _command(one, command["name"])]
     name = f"### /{group} {command['name']}" if group else f"## /{command['name']}"
+    match command["type"]:
+        case discord.AppCommandType.message.value if not group:
+            return ["", f"## {command['name']}", "", "In a message's menu, under Apps."]
+        case discord.AppCommandType.user.value if not group:
+            return ["", f"## {command['name']}", "", "In a person's menu, under Apps."]
     lines = ["", name, "", f"{command['description']}."]
     if options:
         lines += ["", "| option | takes | what it is |", "|---|---|---|"]

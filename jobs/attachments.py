@@ -27,6 +27,10 @@ class Attachments:
         self._origins = {_origin(url) for url in base_urls}
         self._origins |= {("https", host, 443) for host in DISCORD_HOSTS}
 
+    def accepts(self, url: str) -> bool:
+        """Whether the address is one of Discord's own, where alone anything is fetched."""
+        return _origin(url) in self._origins
+
     async def fetch(self, url: str, declared_size: int) -> bytes:
         """The attachment's bytes.
 
@@ -34,7 +38,7 @@ class Attachments:
         """
         if declared_size > MAX_INPUT_BYTES:
             raise UserError(Code.PICTURE_TOO_LARGE, size=declared_size, limit=MAX_INPUT_BYTES)
-        if _origin(url) not in self._origins:
+        if not self.accepts(url):
             raise UserError(Code.PICTURE_GONE)
         data = bytearray()
         try:

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 import discord
 
+from cogs.sources import MAX_LINK
 from cogs.ui import words
 from cogs.ui.buttons import JOB_ID
 from domain.job import Job
@@ -15,6 +16,8 @@ from domain.request import MAX_PROMPT_CHARACTERS, MAX_SEED, Kind
 
 PROMPT: Final = "prompt"
 SEED: Final = "seed"
+LINK: Final = "link"
+SOURCE_FORM: Final = "easel:source"
 _AGAIN: Final = re.compile(rf"easel:edit:(?P<job_id>{JOB_ID})")
 _PICTURE: Final = re.compile(rf"easel:picture:(?P<job_id>{JOB_ID}):(?P<index>[0-3])")
 
@@ -34,7 +37,14 @@ def edit_picture(job: Job, index: int) -> discord.ui.Modal:
     return _form(f"easel:picture:{job.id}:{index}", title, "Instruction", None, None)
 
 
-def _form(custom_id: str, title: str, label: str, text: str | None, number: str | None) -> discord.ui.Modal:
+def edit_source(link: str) -> discord.ui.Modal:
+    """The instruction for a picture that is not of ours; its link travels in the form."""
+    return _form(SOURCE_FORM, "Edit this picture", "Instruction", None, None, link)
+
+
+def _form(
+    custom_id: str, title: str, label: str, text: str | None, number: str | None, link: str | None = None
+) -> discord.ui.Modal:
     modal = discord.ui.Modal(title=title, custom_id=custom_id)
     prompt: discord.ui.TextInput[Any] = discord.ui.TextInput(
         style=discord.TextStyle.paragraph,
@@ -58,6 +68,11 @@ def _form(custom_id: str, title: str, label: str, text: str | None, number: str 
             text="Seed", description="The same seed keeps the composition. Empty: a new one.", component=seed
         )
     )
+    if link is not None:
+        source: discord.ui.TextInput[Any] = discord.ui.TextInput(
+            style=discord.TextStyle.short, custom_id=LINK, default=link, max_length=MAX_LINK
+        )
+        modal.add_item(discord.ui.Label(text="Picture", description="Where it comes from.", component=source))
     # A stopped modal is sent but not remembered; what comes back is read from the interaction itself.
     modal.stop()
     return modal
