@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 from diffusers import HiDreamImagePipeline, HiDreamImageTransformer2DModel
+from PIL import Image
 
 from backends.worker.training.captions import caption
 from backends.worker.training.checker import check
@@ -36,7 +37,7 @@ NAME: Final = "suggestions.toml"
 SEEDS: Final = (1, 2, 3)
 PROMPTS: Final = 12
 EDITS: Final = 6
-_CANDIDATES: Final = 48
+_CANDIDATES: Final = 90
 _SEED: Final = 31
 
 DEMONSTRATION: Final = Scene(
@@ -62,8 +63,8 @@ PAIR_DEMONSTRATION: Final = Scene(
 
 def _candidates() -> list[tuple[Scene, str]]:
     rng = np.random.default_rng(_SEED)
-    scenes = [sample_single(rng) for _ in range(_CANDIDATES // 2)]
-    scenes += [sample_pair(rng) for _ in range(_CANDIDATES // 3)] + [sample_group(rng) for _ in range(_CANDIDATES // 6)]
+    scenes = [sample_single(rng) for _ in range(_CANDIDATES * 2 // 3)]
+    scenes += [sample_pair(rng) for _ in range(_CANDIDATES // 6)] + [sample_group(rng) for _ in range(_CANDIDATES // 6)]
     return [
         (DEMONSTRATION, DEMONSTRATION_PROMPT),
         (PAIR_DEMONSTRATION, "a red circle and a blue square on a white background"),
@@ -71,20 +72,22 @@ def _candidates() -> list[tuple[Scene, str]]:
     ]
 
 
+def _is_right(scene: Scene, picture: Image.Image) -> bool:
+    verdict = check(scene, picture)
+    return verdict.all_right and verdict.position is not False and verdict.size is not False
+
+
 def find_prompts(pipeline: HiDreamImagePipeline) -> list[str]:
     """Up to twelve prompts that came out right with every seed tried, on Dev's schedule; varied where possible."""
     candidates = _candidates()
-    right = np.ones(len(candidates), bool)
     for seed in SEEDS:
         pictures = paint(pipeline, [prompt for _, prompt in candidates], DEV, seed)
-        for index, ((scene, _), picture) in enumerate(zip(candidates, pictures, strict=True)):
-            verdict = check(scene, picture)
-            right[index] &= verdict.all_right and verdict.position is not False and verdict.size is not False
+        candidates = [pair for pair, picture in zip(candidates, pictures, strict=True) if _is_right(pair[0], picture)]
     chosen: list[str] = []
     used: dict[str, int] = {}
-    for scene, prompt in (pair for pair, good in zip(candidates, right, strict=True) if good):
+    for scene, prompt in candidates:
         shape = scene.items[0].shape
-        if used.get(shape, 0) < 2 and len(chosen) < PROMPTS:
+        if used.get(shape, 0) < 3 and len(chosen) < PROMPTS:
             used[shape] = used.get(shape, 0) + 1
             chosen.append(prompt)
     return chosen
@@ -98,16 +101,16 @@ def find_edits(pipeline: HiDreamImagePipeline, editor: HiDreamImageTransformer2D
         one = sample_any_edit(rng)
         if one.source.layout is Layout.SINGLE:
             asked.append((one, caption(rng, one.source, plain=True)))
-    good = [True] * len(asked)
     for seed in SEEDS[:2]:
         sources = paint(pipeline, [prompt for _, prompt in asked], DEV, seed)
         results = edit(pipeline, editor, [one.instruction for one, _ in asked], sources, seed=seed)
-        for index, ((one, _), source, result) in enumerate(zip(asked, sources, results, strict=True)):
-            verdict = check_edit(one, source, result)
-            good[index] = good[index] and check(one.source, source).all_right and verdict.changed
-    passed = [pair for pair, fine in zip(asked, good, strict=True) if fine]
-    first_of_kind = {one.kind: (one, prompt) for one, prompt in reversed(passed)}
-    ordered = list(reversed(list(first_of_kind.values()))) + passed
+        asked = [
+            pair
+            for pair, source, result in zip(asked, sources, results, strict=True)
+            if check(pair[0].source, source).all_right and check_edit(pair[0], source, result).changed
+        ]
+    first_of_kind = {one.kind: (one, prompt) for one, prompt in reversed(asked)}
+    ordered = [*reversed(first_of_kind.values()), *asked]
     chosen: list[tuple[str, str]] = []
     for one, prompt in ordered:
         if (prompt, one.instruction) not in chosen and len(chosen) < EDITS:
