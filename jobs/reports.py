@@ -74,7 +74,7 @@ class Reports:
                 day = datetime.fromtimestamp(int(count.key) * BUCKET_SECONDS, UTC).astimezone(zone).date()
                 if day in sums:
                     sums[day] += count.amount
-            return tuple(Bar(label=f"{day.day}.{day.month}.", value=value / smallest) for day, value in sums.items())
+            return tuple(Bar(label=f"{day:%b} {day.day}", value=value / smallest) for day, value in sums.items())
 
         report = Report(
             title=f"The last {days} days ({zone.key})",

@@ -42,7 +42,7 @@ async def test_days_are_those_of_the_servers_time_zone(tmp_path: Path, clock: Cl
         of = reports_of(house, tmp_path)
         whole = await of.review(GUILD, None, 3, ZoneInfo("Europe/Berlin"), [])
         own = await of.review(GUILD, USER + 1, 3, ZoneInfo("Europe/Berlin"), [])
-    assert [(bar.label, bar.value) for bar in whole.report.days] == [("28.3.", 2), ("29.3.", 1), ("30.3.", 4)]
+    assert [(bar.label, bar.value) for bar in whole.report.days] == [("Mar 28", 2), ("Mar 29", 1), ("Mar 30", 4)]
     assert whole.members == (USER, USER + 1)
     assert [bar.value for bar in whole.report.members] == [6, 1]
     assert [(bar.label, bar.value) for bar in whole.report.models] == [("local-batch", 4), ("local", 3)]
