@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from cogs.asking import Interaction, can_cancel
 from cogs.options import words_of
 from cogs.services import Services
-from cogs.slash import Complete
+from cogs.slash import MAX_CHOICE_CHARACTERS, Complete
 from cogs.ui import words
 from config.catalogue import Model
 from config.parameters import Option, SizeParameter
 from config.sizes import NAMED
+from config.suggestions import suggested_prompts
 from domain.errors import UserError
 from domain.job import Job
 from domain.request import ImageRequest, Kind, Size
@@ -31,6 +32,7 @@ class Completions:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._suggested = suggested_prompts(services.catalogue)
 
     def models(self, kind: Kind) -> Complete:
         """The models for one kind of wish."""
@@ -72,6 +74,23 @@ class Completions:
             return shown
         ratios = [(f"{word} ({NAMED[word]})" if word in NAMED else word, word) for word in RATIOS]
         return [*shown, *(choice for choice in ratios if choice[1].startswith(wanted))]
+
+    async def prompts(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
+        """The member's own prompts for /imagine in this server, newest first, then what the model is known for.
+
+        Those that do not fit into a choice are left out.
+        """
+        if interaction.guild_id is None:
+            return []
+        wanted = typed.strip().casefold()
+        jobs = await self._services.jobs.history(interaction.guild_id, interaction.user.id, JOBS * 4)
+        recent = dict.fromkeys(job.request.prompt for job in jobs if job.request.kind is Kind.IMAGINE)
+        recent |= dict.fromkeys(self._suggested)
+        return [
+            (words.label(prompt), prompt)
+            for prompt in recent
+            if wanted in prompt.casefold() and len(prompt) <= MAX_CHOICE_CHARACTERS and prompt.casefold() != wanted
+        ]
 
     async def jobs_to_reroll(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
         """The member's own jobs, newest first."""

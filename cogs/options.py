@@ -6,7 +6,7 @@ checked again here, and the error names the option.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 import discord
@@ -272,7 +272,7 @@ def _speed(kind: Kind, catalogue: Catalogue) -> CommandOption:
 
 def _prompt(kind: Kind) -> CommandOption:
     if kind is Kind.IMAGINE:
-        return PROMPT
+        return replace(PROMPT, autocomplete="prompt")
     return CommandOption(
         PROMPT.name, "What to change, as an instruction", PROMPT.annotation, PROMPT.read, required=True
     )

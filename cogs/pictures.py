@@ -70,6 +70,7 @@ class PictureCommands:
                     self.imagine,
                     self._imagine_options,
                     {
+                        "prompt": completions.prompts,
                         "model": completions.models(Kind.IMAGINE),
                         "size": completions.sizes,
                         "scheduler": completions.words(Option.SCHEDULER, Kind.IMAGINE),
