@@ -29,6 +29,7 @@ from backends.comfyui import ComfyUIBackend
 from backends.openai_images import OpenAIImagesBackend
 from backends.runware import RunwareBackend
 from backends.wavespeed import WaveSpeedBackend
+from backends.webhooks import Webhooks
 from backends.worker.client import WorkerBackend
 from backends.worker.process import WorkerProcess, worker_command
 from backends.worker.variants import local_models
@@ -80,19 +81,32 @@ def utc_now() -> datetime:
 
 
 @asynccontextmanager
-async def configured_backends(settings: Settings) -> AsyncIterator[Mapping[str, Backend]]:
+async def configured_backends(
+    settings: Settings, webhooks: Webhooks | None = None
+) -> AsyncIterator[Mapping[str, Backend]]:
     """The backends that the settings give all they need, in order of preference; closed at the block's end."""
     async with AsyncExitStack() as stack:
         backends: dict[str, Backend] = {}
         for name in settings.easel_backends:
-            backend = await _backend(name, settings)
+            backend = await _backend(name, settings, webhooks)
             if backend is not None:
                 stack.push_async_callback(backend.aclose)
                 backends[name] = backend
         yield backends
 
 
-async def _backend(name: str, settings: Settings) -> Backend | None:
+@asynccontextmanager
+async def _taking_webhooks(settings: Settings) -> AsyncIterator[Webhooks | None]:
+    webhooks = Webhooks.from_settings(settings)
+    if webhooks is None or settings.easel_webhook_listen is None:
+        yield None
+        return
+    host, _, port = settings.easel_webhook_listen.rpartition(":")
+    async with webhooks.listening(host.strip("[]"), int(port)):
+        yield webhooks
+
+
+async def _backend(name: str, settings: Settings, webhooks: Webhooks | None) -> Backend | None:
     match name:
         case "worker" if settings.easel_worker_url is not None:
             token = settings.easel_worker_token
@@ -102,9 +116,9 @@ async def _backend(name: str, settings: Settings) -> Backend | None:
             await process.start()
             return WorkerBackend.on_socket(process)
         case "wavespeed":
-            return WaveSpeedBackend.from_settings(settings)
+            return WaveSpeedBackend.from_settings(settings, webhooks)
         case "runware":
-            return RunwareBackend.from_settings(settings)
+            return RunwareBackend.from_settings(settings, webhooks)
         case "comfyui":
             return ComfyUIBackend.from_settings(settings, _all_offers(settings).offers())
         case "openai":
@@ -259,7 +273,11 @@ async def serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     point_at(settings)
-    async with configured_backends(settings) as backends, house(settings, backends) as services:
+    async with (
+        _taking_webhooks(settings) as webhooks,
+        configured_backends(settings, webhooks) as backends,
+        house(settings, backends) as services,
+    ):
         if not backends:
             log.warning("no backend is configured: set EASEL_LOCAL_MODEL=tiny to try the bot, or a vendor's key")
         async with EaselBot(services) as bot:

@@ -41,6 +41,7 @@ from backends.download import OutputFetcher, OutputUnusable
 from backends.http import OPERATOR_SECONDS, PROBE_SECONDS, Answer, HostedApi, Timeouts, Unanswered
 from backends.limiter import KeptHealth, Pace
 from backends.runware_protocol import Answered, Delivery, Problem, Result, balance, check_accelerators, read
+from backends.webhooks import Webhooks, sleep_until_told
 from config.catalogue import Catalogue, Offer
 from config.parameters import Option, PresetParameter
 from config.settings import Settings
@@ -100,12 +101,14 @@ class RunwareBackend:
         slots: int,
         output_hosts: Sequence[str] = (),
         delivery: Delivery | None = None,
+        webhooks: Webhooks | None = None,
         clock: Clock | None = None,
         pace: Pace | None = None,
         timeouts: Timeouts | None = None,
         resolve: Resolve = resolve,
     ) -> None:
         self._clock = clock or Clock()
+        self._webhooks = webhooks
         self._pace = pace or Pace(first=1.0)
         self._slots = slots
         self._delivery = delivery or Delivery()
@@ -131,7 +134,7 @@ class RunwareBackend:
         self._health = KeptHealth(self._probe, self._clock)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "RunwareBackend | None":
+    def from_settings(cls, settings: Settings, webhooks: Webhooks | None = None) -> "RunwareBackend | None":
         """The backend that the settings describe; None where there is no key. Raises OperatorError."""
         if settings.runware_api_key is None:
             return None
@@ -141,6 +144,7 @@ class RunwareBackend:
             base_url=str(settings.runware_base_url),
             slots=settings.runware_slots,
             output_hosts=settings.runware_output_hosts,
+            webhooks=webhooks,
             delivery=Delivery(
                 method=settings.runware_delivery,
                 output=settings.runware_output,
@@ -207,12 +211,15 @@ class RunwareBackend:
                 raise RequestRefused(
                     OperatorError(Code.BACKEND_REFUSED, backend=self.key, status=0, reason=problem, option="speed")
                 )
+        uuid = call.pictures[0].submission_id
+        webhook: Body = {} if self._webhooks is None else {"webhookURL": self._webhooks.private_url(uuid)}
         return {
             "taskType": "imageInference",
-            "taskUUID": call.pictures[0].submission_id,
+            "taskUUID": uuid,
             "model": call.offer.target,
             "numberResults": len(call.pictures),
             **self._delivery.fields(),
+            **webhook,
             **body,
         }
 
@@ -311,7 +318,7 @@ class RunwareBackend:
                     break
             if self._clock.now() + delay > until:
                 raise self._too_late()
-            await self._clock.sleep(delay)
+            await sleep_until_told(self._webhooks, self._clock, uuid, delay)
             delay = next(delays)
             answered = await self._ask(uuid, until)
         for event in self._leftovers(call, following):

@@ -48,6 +48,7 @@ from backends.http import (
     media_type_of,
 )
 from backends.limiter import KeptHealth, Pace
+from backends.webhooks import Webhooks, secret_in, sleep_until_told
 from config.catalogue import Offer
 from config.parameters import Option
 from config.settings import Settings
@@ -148,12 +149,14 @@ class WaveSpeedBackend:
         base64_output: bool = False,
         safety_checker: bool = True,
         sync: bool = False,
+        webhooks: Webhooks | None = None,
         clock: Clock | None = None,
         pace: Pace | None = None,
         timeouts: Timeouts | None = None,
         resolve: Resolve = resolve,
     ) -> None:
         self._clock = clock or Clock()
+        self._webhooks = webhooks
         self._pace = pace or Pace()
         self._slots = slots
         self._choices: Mapping[str, bool] = {
@@ -183,7 +186,7 @@ class WaveSpeedBackend:
         self._health = KeptHealth(self._probe, self._clock)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "WaveSpeedBackend | None":
+    def from_settings(cls, settings: Settings, webhooks: Webhooks | None = None) -> "WaveSpeedBackend | None":
         """The backend that the settings describe; None where there is no key. Raises OperatorError."""
         if settings.wavespeed_api_key is None:
             return None
@@ -195,6 +198,7 @@ class WaveSpeedBackend:
             base64_output=settings.wavespeed_output == "base64",
             safety_checker=settings.wavespeed_safety_checker,
             sync=settings.wavespeed_sync,
+            webhooks=webhooks,
         )
 
     async def run(self, call: Call) -> Events:
@@ -205,7 +209,10 @@ class WaveSpeedBackend:
         body |= {field: choice for field, choice in self._choices.items() if field in call.offer.constants}
         patience = call.offer.deadline_seconds if body.get("enable_sync_mode") else None
         try:
-            answer = await self._api.submit(call.offer.target, body, seconds=patience)
+            path = call.offer.target
+            if self._webhooks is not None:
+                path += f"?webhook={quote(self._webhooks.signed_url(self._webhook_secret), safe='')}"
+            answer = await self._api.submit(path, body, seconds=patience)
         except BackendUnavailable as ended:
             self._remember(ended)
             raise
@@ -287,7 +294,7 @@ class WaveSpeedBackend:
                     yield Working()
             if self._clock.now() + delay > until:
                 raise self._too_late()
-            await self._clock.sleep(delay)
+            await sleep_until_told(self._webhooks, self._clock, remote_id, delay)
             delay = next(delays)
             try:
                 answer = await self._api.poll("GET", path, until=until, pace=self._pace)
@@ -307,6 +314,14 @@ class WaveSpeedBackend:
                 reason = "it knows no such task" if answer.status == 404 else "answers that make no sense"
                 raise self._api.unknown(reason)
         yield await self._made(call, picture, prediction)
+
+    async def _webhook_secret(self) -> SecretStr | None:
+        """The account's secret for webhooks; None where it is not told."""
+        try:
+            answer = await self._api.ask("GET", "/api/v3/webhook/secret", seconds=PROBE_SECONDS)
+        except Unanswered:
+            return None
+        return secret_in(answer.body)
 
     async def _made(self, call: Call, picture: Picture, prediction: _Prediction) -> Made:
         cost = call.offer.price

@@ -157,6 +157,14 @@ class Settings(BaseSettings):
     openai_images_output_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Hosts of their pictures, with `url`, separated by commas; `*.` = any subdomain."
     )
+    easel_webhook_listen: str | None = Field(
+        None,
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$",
+        description="`host:port` at which vendors' webhooks are taken, behind a proxy with TLS: pictures come sooner.",
+    )
+    easel_webhook_public_url: HttpUrl | None = Field(
+        None, description="How vendors reach it, e.g. https://easel.example; paths under /webhooks/ are used."
+    )
     easel_presets: Path | None = Field(
         None, description="TOML file with words of your own for `speed`: [runware.turbo] and the provider's fields."
     )

@@ -5,14 +5,19 @@ Routes for faults and counts: ``submit``, ``result``, ``upload``, ``balance``, `
 
 import asyncio
 import base64
+import hashlib
+import hmac
 import io
+import json
 import re
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 from aiohttp import BodyPartReader, web
 from PIL import Image
 
@@ -54,6 +59,7 @@ class Task:
     plan: Plan
     polls: int = 0
     output_fetches: int = 0
+    webhook: str = ""
 
 
 Check = Callable[[Any], bool]
@@ -145,6 +151,7 @@ class WaveSpeedServer(HostedServer):
         self.tasks: dict[str, Task] = {}
         self.uploads: dict[str, bytes] = {}
         self.balance = 12.5
+        self.webhook_secret = "whsec_3c2f1a"
         self._taken: deque[float] = deque()
 
     def add_routes(self, app: web.Application) -> None:
@@ -152,6 +159,7 @@ class WaveSpeedServer(HostedServer):
         app.router.add_get("/api/{version:v[23]}/predictions/{id}/result", self._result)
         app.router.add_post("/api/v3/media/upload/binary", self._upload)
         app.router.add_get("/api/v3/balance", self._balance)
+        app.router.add_get("/api/v3/webhook/secret", self._webhook_secret)
         app.router.add_get("/outputs/{id}", self._output)
         app.router.add_get("/media/{id}", self._media)
 
@@ -189,6 +197,7 @@ class WaveSpeedServer(HostedServer):
             return web.json_response({"code": 429, "message": "slowly"}, status=429, headers={"Retry-After": "1"})
         version = path.split("/")[2]
         task = Task(uuid4().hex, version, path.removeprefix(f"/api/{version}/"), body, self.plan)
+        task.webhook = request.query.get("webhook", "")
         self.tasks[task.id] = task
         if fault is not None:
             return await self.inject(request, fault)
@@ -334,6 +343,31 @@ class WaveSpeedServer(HostedServer):
 
     async def _media(self, request: web.Request) -> web.Response:
         return web.Response(body=self.uploads[request.match_info["id"]])
+
+    async def _webhook_secret(self, request: web.Request) -> web.StreamResponse:
+        fault = self.note(request, "secret")
+        try:
+            self.authorize(request)
+        except Refused as refused:
+            return _refusal(refused)
+        if fault is not None:
+            return await self.inject(request, fault)
+        return web.json_response({"code": 200, "message": "success", "data": {"secret": self.webhook_secret}})
+
+    async def call_webhook(self, task: Task, *, age: int = 0, signature: str | None = None, number: int = 1) -> int:
+        """Call the task's webhook, signed; returns the answer's status."""
+        body = json.dumps(self._data(task, "completed")).encode()
+        stamp = str(int(time.time()) - age)
+        message_id = f"{task.id}-{number}"
+        key = self.webhook_secret.removeprefix("whsec_").encode()
+        genuine = hmac.new(key, f"{message_id}.{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+        headers = {
+            "webhook-id": message_id,
+            "webhook-timestamp": stamp,
+            "webhook-signature": f"v3,{genuine}" if signature is None else signature,
+        }
+        async with aiohttp.ClientSession() as session, session.post(task.webhook, data=body, headers=headers) as answer:
+            return answer.status
 
     async def _balance(self, request: web.Request) -> web.StreamResponse:
         fault = self.note(request, "balance")
