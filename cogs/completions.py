@@ -86,11 +86,13 @@ class Completions:
         jobs = await self._services.jobs.history(interaction.guild_id, interaction.user.id, JOBS * 4)
         recent = dict.fromkeys(job.request.prompt for job in jobs if job.request.kind is Kind.IMAGINE)
         recent |= dict.fromkeys(self._suggested)
-        return [
+        found = [
             (words.label(prompt), prompt)
             for prompt in recent
             if wanted in prompt.casefold() and len(prompt) <= MAX_CHOICE_CHARACTERS and prompt.casefold() != wanted
         ]
+        # Enter takes the first choice: what was typed must not become another prompt by it.
+        return [(words.label(typed), typed), *found] if wanted and found else found
 
     async def jobs_to_reroll(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
         """The member's own jobs, newest first."""

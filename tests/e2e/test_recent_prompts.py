@@ -20,7 +20,8 @@ async def test_own_recent_prompts_are_offered_newest_first(bot: Bot, sandbox: Sa
     suggested = list(suggested_prompts(bot.services.catalogue))
     assert await offered("") == ["a red circle", "a blue boat", *suggested]
     reds = await offered("RED")
-    assert reds[0] == "a red circle"
+    # Enter takes the first: what was typed stays what was typed.
+    assert reds[:2] == ["RED", "a red circle"]
     assert "a red secret" not in reds
     assert await offered("a blue boat") == []
     other = sandbox.channel("general", sandbox.furniture.other_guild)
