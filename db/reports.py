@@ -17,7 +17,7 @@ BY_BUCKET = (
     " WHERE guild_id = ? AND subject = ? AND subject_id = ? AND unit = ? AND bucket >= ? AND used > 0 ORDER BY bucket"
 )
 BY_MEMBER = (
-    "SELECT subject_id, sum(used) AS total FROM balances"
+    "SELECT subject_id, sum(used) AS total FROM balances INDEXED BY balances_in_time"
     " WHERE guild_id = ? AND subject = 'member' AND unit = 'images' AND bucket >= ? AND used > 0"
     " GROUP BY subject_id ORDER BY total DESC, subject_id LIMIT ?"
 )
