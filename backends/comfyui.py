@@ -201,7 +201,7 @@ class ComfyUIBackend:
             if refused.missing_file is not None:
                 name = self._api.clean(refused.missing_file)
                 raise RequestRefused(OperatorError(Code.MODEL_NOT_FOUND, model=name, backend=self.key))
-            reason = self._api.clean(refused.reason)
+            reason = self._api.clean(refused.reason) or self._api.text(answer.body) or "it does not say why"
             raise RequestRefused(OperatorError(Code.BACKEND_REFUSED, backend=self.key, status=400, reason=reason))
         if answer.ok:
             raise BackendUnavailable(self._invalid("an answer without a prompt's id"))

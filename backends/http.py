@@ -272,7 +272,7 @@ class HostedApi:
 
     def refusal(self, answer: Answer) -> CallEnded:
         """What a status other than 2xx says about a paid submit."""
-        status, reason = answer.status, self.text(answer.body)
+        status, reason = answer.status, self.text(answer.body) or f"HTTP {answer.status}"
         backend = self.name
         match status:
             case 401 | 403:

@@ -52,6 +52,8 @@ class Vendor:
     """Plans of work that fails after it was accepted."""
     never_ends: dict[str, Any] | None
     accepted: Callable[[Any], int]
+    names_urls: bool = True
+    """The server says where a picture lies; otherwise we do."""
 
 
 def _priced(key: str) -> Offer:
@@ -103,6 +105,7 @@ VENDORS = {
         },
         {"looks": 10**9},
         lambda server: len(server.prompts),
+        names_urls=False,
     ),
     "openai": Vendor(
         OpenAIImagesServer,
@@ -200,6 +203,8 @@ def cases(vendor: Vendor) -> dict[str, Callable[[HostedServer], None]]:
     if vendor.never_ends is not None:
         found["never ends"] = planned(vendor.never_ends)
     for output in OUTPUTS:
+        if output.startswith("url:") and not vendor.names_urls:
+            continue
         found[f"output: {output}"] = planned({"output": output})
     return found
 

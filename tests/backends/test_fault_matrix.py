@@ -20,6 +20,9 @@ async def test_no_cell_is_lost_and_nothing_is_accepted_twice(name: str, fault: s
     if row.ended != "picture":
         assert row.reads
         assert "{" not in row.reads
+        assert ":." not in row.reads
+    if fault.startswith("output:"):
+        assert row.ended in ("failed", "picture failed")
     if row.ended == "picture":
         assert (row.charged > 0) is paid
     if row.ended in ("refused",) or row.ended.startswith("again"):

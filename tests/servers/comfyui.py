@@ -173,7 +173,7 @@ class Plan:
     exception: str = "RuntimeError"
     interrupted: bool = False
     output: str = "picture"
-    """``picture``, ``missing``, ``text`` or ``nothing``."""
+    """``picture``, ``missing``, ``text``, ``nothing`` or ``redirect:URL``."""
     own_ids: bool = False
     """As versions that take no prompt_id from outside."""
     new_lists: bool = False
@@ -437,6 +437,8 @@ class ComfyUIServer(HostedServer):
         found = [p for p in self.prompts if p.graph["save"]["inputs"]["filename_prefix"] == wanted]
         if not found or request.query["type"] != "output" or self.plan.output == "missing":
             return web.Response(status=404)
+        if self.plan.output.startswith("redirect:"):
+            return web.Response(status=302, headers={"Location": self.plan.output.removeprefix("redirect:")})
         if self.plan.output == "text":
             return web.Response(text="<html>", content_type="image/png")
         return web.Response(body=_with_graph(found[0].graph), content_type="image/png")

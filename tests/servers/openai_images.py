@@ -32,7 +32,8 @@ class Plan:
     """``code`` of an error that ends it."""
     status: int = 400
     output: str = "picture"
-    """``picture``, ``none``, ``fewer``, ``nothing`` (an entry without one), ``missing``, ``text`` or ``url:URL``."""
+    """``picture``, ``none``, ``fewer``, ``nothing`` (an entry without one), ``missing``, ``text``,
+    ``redirect:URL`` or ``url:URL``."""
 
 
 Check = Callable[[Any], bool]
@@ -178,6 +179,8 @@ class OpenAIImagesServer(HostedServer):
         self.note(request, "output")
         if self.plan.output == "missing":
             return web.Response(status=404)
+        if self.plan.output.startswith("redirect:"):
+            return web.Response(status=302, headers={"Location": self.plan.output.removeprefix("redirect:")})
         if self.plan.output == "text":
             return web.Response(text="<html>", content_type="image/png")
         number, _, index = request.match_info["number"].partition("-")
