@@ -51,7 +51,6 @@ class Delivery:
     ttl_seconds: int | None = None
     check_content: bool = False
     upload_endpoint: str | None = None
-    webhook_url: str | None = None
 
     def fields(self) -> Body:
         """In the vendor's words. The defaults are sent too: the vendor's may change."""
@@ -66,8 +65,6 @@ class Delivery:
             fields["ttl"] = self.ttl_seconds
         if self.upload_endpoint is not None:
             fields["uploadEndpoint"] = self.upload_endpoint
-        if self.webhook_url is not None:
-            fields["webhookURL"] = self.webhook_url
         return fields
 
 

@@ -88,10 +88,16 @@ class Offer(Strict):
         """A call costs money, so that it may be accepted at most once."""
         return self.price > 0
 
+    @property
+    def sizes(self) -> SizeParameter | None:
+        """The sizes that it makes; None where it takes none."""
+        parameter = self.parameters.get(Option.SIZE)
+        return parameter if isinstance(parameter, SizeParameter) else None
+
     def size_of(self, request: ImageRequest) -> Size | None:
         """The size that a picture of this request gets, or None where the offer takes no size."""
-        parameter = self.parameters.get(Option.SIZE)
-        if not isinstance(parameter, SizeParameter):
+        parameter = self.sizes
+        if parameter is None:
             return None
         if request.size is None and request.source is not None:
             return parameter.closest(Size(request.source.width, request.source.height))

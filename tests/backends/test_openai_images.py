@@ -1,5 +1,6 @@
 """Servers with OpenAI's images API, spoken to over real sockets."""
 
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -295,13 +296,17 @@ async def test_nothing_can_be_resumed(server: OpenAIImagesServer, clock: FakeClo
             await collect(backend.resume(call, "id"))
 
 
-async def test_the_key_is_nowhere(clock: FakeClock, paid: Call) -> None:
+async def test_the_key_is_nowhere(clock: FakeClock, paid: Call, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("httpx", "httpcore", "backends"):
+        caplog.set_level(logging.DEBUG, name)
     async with OpenAIImagesServer(key="canary-123") as server:
         server.fail("submit", Fault(400, {"error": {"message": "the key canary-123 may not"}}))
         async with openai(server, clock, api_key=SecretStr("canary-123")) as backend:
             with pytest.raises(CallEnded) as ended:
                 await collect(backend.run(paid))
-    assert "canary" not in f"{ended.value!r} {ended.value.error!r}"
+            seen = f"{vars(backend)!r} {await backend.health()!r}"
+    assert "HTTP Request: POST" in caplog.text
+    assert "canary" not in f"{ended.value!r} {ended.value.error!r} {seen} {caplog.text}"
 
 
 async def test_the_settings_describe_it(tmp_path: Path) -> None:

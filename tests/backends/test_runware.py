@@ -199,7 +199,6 @@ DELIVERIES = {
         ttl_seconds=60,
         check_content=True,
         upload_endpoint="https://bucket.example/a?signature=1",
-        webhook_url="https://bot.example/hook",
     ),
 }
 

@@ -84,3 +84,27 @@ def test_only_what_is_at_hand() -> None:
     assert {offer.backend for offer in catalogue.offers().values()} == {"worker", "wavespeed"}
     assert [offer.key for offer in catalogue.offers().values() if offer.backend == "worker"] == ["worker:tiny"]
     assert list(Catalogue.load().restricted_to([], [])) == []
+
+
+def test_what_can_be_told_of_every_offer() -> None:
+    """Price, sizes and expected seconds: what a list of the models shows."""
+    for offer in Catalogue.load().offers().values():
+        assert offer.price >= 0
+        assert offer.seconds > 0
+        if offer.sizes is not None:
+            offer.sizes.check("size", offer.sizes.default)
+            for size in offer.sizes.choices:
+                assert offer.sizes.minimum <= min(size) <= max(size) <= offer.sizes.maximum
+    edit = Catalogue.load().offer("wavespeed:hidream-e1-full")
+    assert edit is not None
+    assert edit.sizes is None
+
+
+def test_the_catalogue_of_an_own_server() -> None:
+    own = Catalogue.load().with_own("comfyui", {"hidream-i1-dev": "mine.safetensors", "hidream-e1.1": None})
+    targets = {offer.model_key: offer.target for offer in own.offers().values() if offer.backend == "comfyui"}
+    assert targets == {"hidream-i1-dev": "mine.safetensors", "hidream-e1.1": "hidream_e1_1_bf16.safetensors"}
+    assert own.offer("wavespeed:hidream-i1-full") is not None
+    with pytest.raises(UserError) as unknown:
+        own.with_own("comfyui", {"hidream-i1-full": None})
+    assert unknown.value.code is Code.MODEL_UNKNOWN
