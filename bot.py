@@ -49,6 +49,7 @@ from db.ledger import LedgerStore
 from db.reports import ReportStore
 from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
 from domain.money import FREE, micro_usd
+from domain.request import Kind
 from jobs import checkup, pause
 from jobs.administration import Administration
 from jobs.attachments import Attachments
@@ -226,18 +227,15 @@ def _catalogue(settings: Settings, backends: Mapping[str, Backend]) -> Catalogue
         catalogue = catalogue.with_presets(load_presets(settings.easel_presets))
     RunwareBackend.check_presets(catalogue)
     catalogue = catalogue.restricted_to(backends, _local_models(settings))
-    for setting, key in (
-        ("EASEL_IMAGINE_MODEL", settings.easel_imagine_model),
-        ("EASEL_EDIT_MODEL", settings.easel_edit_model),
+    for setting, kind, key in (
+        ("EASEL_IMAGINE_MODEL", Kind.IMAGINE, settings.easel_imagine_model),
+        ("EASEL_EDIT_MODEL", Kind.EDIT, settings.easel_edit_model),
     ):
-        if key is not None:
-            try:
-                catalogue.model(key)
-            except EaselError as error:
-                known = ", ".join(model.key for model in catalogue) or "none, as no backend is configured"
-                raise OperatorError(
-                    Code.SETTING_INVALID, setting=setting, problem=f"no model is called {key!r}; there are {known}"
-                ) from error
+        usable = catalogue.models(kind)
+        if key is not None and not any(key.casefold() in (model.key, model.name.casefold()) for model in usable):
+            known = ", ".join(model.key for model in usable) or "none, as no backend for it is configured"
+            problem = f"no model for /{kind.value} is called {key!r}; there are {known}"
+            raise OperatorError(Code.SETTING_INVALID, setting=setting, problem=problem)
     return catalogue
 
 
@@ -257,9 +255,13 @@ async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
 
 async def _sweep(pictures: Pictures) -> None:
     while True:
-        removed = await pictures.sweep()
-        if removed:
-            log.info("removed %d old pictures", removed)
+        try:
+            removed = await pictures.sweep()
+        except OSError:
+            log.exception("old pictures could not be removed; trying again later")
+        else:
+            if removed:
+                log.info("removed %d old pictures", removed)
         await asyncio.sleep(SWEEP_SECONDS)
 
 

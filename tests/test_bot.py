@@ -44,6 +44,11 @@ def run_bot(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[st
         (["run"], {"EASEL_DALY_BUDGET_USD": "3"}, "EASEL_DALY_BUDGET_USD"),
         (["run"], {"EASEL_CONFIG": "/nowhere/easel.toml"}, "EASEL_CONFIG"),
         (["run"], {"DISCORD_TOKEN": "x", "EASEL_IMAGINE_MODEL": "nothing"}, "EASEL_IMAGINE_MODEL"),
+        (
+            ["run"],
+            {"DISCORD_TOKEN": "x", "EASEL_LOCAL_EDIT_MODEL": "tiny", "EASEL_IMAGINE_MODEL": "tiny-edit"},
+            "EASEL_IMAGINE_MODEL",
+        ),
         (["run"], {"DISCORD_TOKEN": "x", "EASEL_DATA_DIR": "/proc/easel"}, "EASEL_DATA_DIR"),
         (["run"], {"DISCORD_TOKEN": "canary", "DISCORD_API_URL": "http://127.0.0.1:1/api/v10"}, "cannot be reached"),
         (["worker"], {}, "EASEL_LOCAL_MODEL"),

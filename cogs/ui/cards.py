@@ -176,8 +176,3 @@ def _missing(missing: list[Task], total: int) -> str:
     cost = MicroUSD(sum(task.cost or 0 for task in missing))
     charged = f" {texts.fill(texts.CHARGED, price=words.price(cost))}" if cost else f" {texts.NOTHING_CHARGED}"
     return f"{len(missing)} of {total} pictures did not come{why}{charged}"
-
-
-def is_edit(job: Job) -> bool:
-    """Whether the job changes a picture that was sent."""
-    return job.request.kind is Kind.EDIT
