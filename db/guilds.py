@@ -1,13 +1,16 @@
 """Guilds' settings and quota rules."""
 
 from datetime import datetime
-from zoneinfo import ZoneInfo
+from typing import Final
 
 import aiosqlite
+from pydantic import TypeAdapter
 
 from db.database import Database, Transaction
 from domain.guild import GuildSettings
 from domain.quota import Rule, Subject, Unit, Window
+
+_SETTINGS: Final = TypeAdapter(GuildSettings)
 
 
 class GuildStore:
@@ -18,30 +21,18 @@ class GuildStore:
 
     async def settings(self, connection: aiosqlite.Connection, guild_id: int) -> GuildSettings:
         """What the guild's admins have set; the defaults where they have set nothing."""
-        async with connection.execute(
-            "SELECT time_zone, cooldown_seconds, paused, log_channel_id FROM guilds WHERE guild_id = ?", (guild_id,)
-        ) as cursor:
+        async with connection.execute("SELECT settings FROM guilds WHERE guild_id = ?", (guild_id,)) as cursor:
             row = await cursor.fetchone()
-        if row is None:
-            return GuildSettings()
-        return GuildSettings(
-            ZoneInfo(row["time_zone"]), row["cooldown_seconds"], bool(row["paused"]), row["log_channel_id"]
-        )
+        return GuildSettings() if row is None else _SETTINGS.validate_json(row["settings"])
 
     async def set_settings(self, tx: Transaction, guild_id: int, settings: GuildSettings) -> None:
         """Keep the guild's settings, all of them."""
+        # What nobody has set is not kept: a later version's defaults are to hold for it.
+        document = _SETTINGS.dump_json(settings, exclude_defaults=True).decode()
         await tx.execute(
-            "INSERT INTO guilds (guild_id, time_zone, cooldown_seconds, paused, log_channel_id) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (guild_id) DO UPDATE SET time_zone = excluded.time_zone,"
-            " cooldown_seconds = excluded.cooldown_seconds, paused = excluded.paused,"
-            " log_channel_id = excluded.log_channel_id",
-            (
-                guild_id,
-                settings.time_zone.key,
-                settings.cooldown_seconds,
-                int(settings.paused),
-                settings.log_channel_id,
-            ),
+            "INSERT INTO guilds (guild_id, settings) VALUES (?, ?)"
+            " ON CONFLICT (guild_id) DO UPDATE SET settings = excluded.settings",
+            (guild_id, document),
         )
 
     async def is_exempt(self, connection: aiosqlite.Connection, guild_id: int, user_id: int) -> bool:

@@ -3,10 +3,13 @@
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from db.guilds import GuildStore
 from domain.errors import Code, UserError
+from domain.guild import GuildSettings
 from domain.job import JobState, Place
 from domain.quota import Rule, Subject, Unit, Usage, Window
 from jobs.quotas import Asker, applicable
@@ -110,7 +113,8 @@ async def test_what_was_used_comes_back_with_the_window(tmp_path: Path, clock: C
     clock.now = datetime(2026, 3, 28, 22, 30, tzinfo=UTC)  # 23:30 in Berlin, the night before its clocks change
     async with open_house(tmp_path, clock=clock, working=False, easel_default_daily_images=1) as house:
         async with house.database.transaction() as tx:
-            await tx.execute("INSERT INTO guilds (guild_id, time_zone) VALUES (?, 'Europe/Berlin')", (GUILD,))
+            berlin = GuildSettings(ZoneInfo("Europe/Berlin"))
+            await GuildStore(house.database).set_settings(tx, GUILD, berlin)
         assert not await refused(house)
         assert await refused(house)
         assert (await usage(house))[Subject.EVERY_MEMBER, Window.DAY].resets_at == datetime(2026, 3, 28, 23, tzinfo=UTC)
