@@ -187,6 +187,10 @@ class Health:
     """While loading: an estimate of what remains."""
     detail: str = ""
     """One line for the operator: a version, a balance, a device."""
+    models: frozenset[str] | None = None
+    """Keys of the catalogue's models that it has; None where it does not say."""
+    loaded: frozenset[str] | None = None
+    """Those of them that are in its memory; None where it does not say."""
 
 
 class Backend(Protocol):

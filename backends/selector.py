@@ -52,7 +52,7 @@ class Ruling(StrEnum):
 
 _FOR_GOOD = frozenset({Ruling.CANNOT, Ruling.NOT_HERE, Ruling.NO_MONEY, Ruling.NEEDS_OPERATOR})
 """Rulings that waiting does not change."""
-_OPERATORS = frozenset(
+LASTING_PROBLEMS = frozenset(
     {
         Code.BACKEND_KEY_REFUSED,
         Code.BACKEND_OUT_OF_CREDIT,
@@ -166,7 +166,7 @@ def _ruling(question: Question, offer: Offer) -> RuledOut | None:
     if offer.is_paid and not facts.may_spend:
         return RuledOut(offer.key, Ruling.NO_MONEY)
     if facts.health is HealthState.DOWN:
-        lasting = facts.problem is not None and facts.problem.code in _OPERATORS
+        lasting = facts.problem is not None and facts.problem.code in LASTING_PROBLEMS
         return RuledOut(offer.key, Ruling.NEEDS_OPERATOR if lasting else Ruling.DOWN, facts.problem)
     if facts.cooling_until > question.now:
         return RuledOut(offer.key, Ruling.COOLING_DOWN)

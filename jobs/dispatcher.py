@@ -7,12 +7,12 @@ ended. After a restart it first goes on from what the last process left behind.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, assert_never
 
 from backends.base import Backend
-from backends.selector import BackendFacts, Choice, NoChoice, Question, choose
+from backends.selector import Choice, NoChoice, Question, choose
 from config.catalogue import Catalogue, Offer
 from db.database import Transaction
 from db.jobs import FairClocks, StaleMoveError, Waiting
@@ -143,14 +143,13 @@ class Dispatcher:
 
     async def _start_first(self, ready: Sequence[Waiting], clocks: FairClocks, now: float) -> bool:
         """Start the first job in fair order that a free backend can run; False where there is none."""
-        facts = self._workshop.fleet.facts()
         seen: dict[str, Job | None] = {}
         possible: dict[tuple[str, ...], bool] = {}
         for waiting in ready:
             # All jobs with the same offers are in the same boat: one of them is asked about.
             if waiting.offers not in possible:
                 job = seen[waiting.id] = await self._workshop.jobs.get(waiting.id)
-                choice = self._choose(job, facts, now) if job else None
+                choice = self._choose(job, now) if job else None
                 possible[waiting.offers] = not (isinstance(choice, NoChoice) and choice.waiting)
         running = Counter(run.user_id for run in self._runs.values())
         cap = self._max_running_per_user
@@ -162,10 +161,10 @@ class Dispatcher:
             job = seen[waiting.id] if waiting.id in seen else await self._workshop.jobs.get(waiting.id)
             if job is None or job.state is not JobState.QUEUED:
                 continue
-            choice = self._choose(job, facts, now)
+            choice = self._choose(job, now)
             match choice:
                 case Choice():
-                    if await self._start(waiting, clocks, choice):
+                    if await self._start(job, waiting, clocks, choice):
                         return True
                 case NoChoice():
                     if not choice.waiting:
@@ -174,14 +173,15 @@ class Dispatcher:
                     assert_never(choice)
         return False
 
-    def _choose(self, job: Job, facts: Mapping[str, BackendFacts], now: float) -> Choice | NoChoice:
+    def _choose(self, job: Job, now: float) -> Choice | NoChoice:
         offers = [offer for key in job.offers if (offer := self._catalogue.offer(key)) is not None]
-        return choose(Question(job.request, offers, facts, now))
+        return choose(Question(job.request, offers, self._workshop.fleet.facts(job.request.model), now))
 
-    async def _start(self, waiting: Waiting, clocks: FairClocks, choice: Choice) -> bool:
+    async def _start(self, asked: Job, waiting: Waiting, clocks: FairClocks, choice: Choice) -> bool:
         workshop, offer = self._workshop, choice.offer
-        backend = workshop.fleet.backend(offer.backend)
-        if backend is None or not workshop.fleet.try_take(offer.backend):
+        place = workshop.fleet.try_take(offer.backend, asked.request)
+        backend = workshop.fleet.backend(place) if place is not None else None
+        if place is None or backend is None:
             return False
         target = JobState.SUBMITTING if backend.resumes or offer.is_paid else JobState.RUNNING
         after = charge(waiting, clocks)
@@ -202,12 +202,12 @@ class Dispatcher:
             assert job is not None
         except StaleMoveError:
             # Cancelled since we looked.
-            await workshop.fleet.give_back(offer.backend)
+            await workshop.fleet.give_back(place)
             return False
         except BaseException:
-            await asyncio.shield(workshop.fleet.give_back(offer.backend))
+            await asyncio.shield(workshop.fleet.give_back(place))
             raise
-        self._follow(job, offer, backend)
+        self._follow(job, offer, backend, place)
         workshop.events.publish(StateChanged(job.id, target))
         workshop.events.publish(QueueMoved())
         return True
@@ -233,17 +233,17 @@ class Dispatcher:
 
     # Following jobs.
 
-    def _follow(self, job: Job, offer: Offer, backend: Backend) -> None:
+    def _follow(self, job: Job, offer: Offer, backend: Backend, place: str) -> None:
         """See a job to its end; the slot that it runs on is held already."""
-        run = JobRun(self._workshop, job, offer, backend)
+        run = JobRun(self._workshop, job, offer, backend, place)
         self._runs[job.id] = run
         seconds = self._workshop.estimates.seconds(offer) * job.request.count
-        self._workshop.fleet.expect(offer.backend, job.id, seconds)
-        task = asyncio.create_task(self._to_end(run, offer.backend))
+        self._workshop.fleet.expect(place, job.id, seconds)
+        task = asyncio.create_task(self._to_end(run, place))
         self._followers.add(task)
         task.add_done_callback(self._followers.discard)
 
-    async def _to_end(self, run: JobRun, backend: str) -> None:
+    async def _to_end(self, run: JobRun, place: str) -> None:
         try:
             await run.to_end()
         except Exception:
@@ -252,8 +252,8 @@ class Dispatcher:
             self._left[run.job_id] = asyncio.get_running_loop().time() + MEND_SECONDS
         finally:
             del self._runs[run.job_id]
-            self._workshop.fleet.forget(backend, run.job_id)
-            await self._workshop.fleet.give_back(backend)
+            self._workshop.fleet.forget(place, run.job_id)
+            await self._workshop.fleet.give_back(place)
             self._ring()
             self._workshop.events.publish(QueueMoved())
 
@@ -346,8 +346,8 @@ class Dispatcher:
             await jobs.end_tasks(tx, job.id, pending + submitting + accepted, TaskState.FAILED, failure)
 
     async def _resume(self, job: Job, offer: Offer, backend: Backend) -> None:
-        await self._workshop.fleet.take(offer.backend)
-        self._follow(job, offer, backend)
+        place = await self._workshop.fleet.take(offer.backend)
+        self._follow(job, offer, backend, place)
 
 
 async def _set_within(event: asyncio.Event, seconds: float | None) -> None:

@@ -1,20 +1,28 @@
-"""The backends at hand: how each one is, how many of its slots are taken, and when it wants to be left alone."""
+"""The backends at hand: how each one is, how many of its slots are taken, and when it wants to be left alone.
+
+A backend may be had at several *places*: each worker is one, with slots, models and pauses of its own. Everything
+else is one place, called like its backend.
+"""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from backends.base import Backend, Health, HealthState
-from backends.selector import BackendFacts
+from backends.selector import LASTING_PROBLEMS, BackendFacts
+from domain.request import ImageRequest
 
 log = logging.getLogger(__name__)
 
 HEALTH_SECONDS: Final = 2.0
 """Between two looks at a backend; those that ask a vendor keep the answer for longer themselves."""
+PROMPTS_REMEMBERED: Final = 24
+"""Prompts whose embeddings a worker is taken to have still: its cache holds about thirty of the full-size encoders."""
 
 
 @dataclass(slots=True)
@@ -25,6 +33,30 @@ class _Member:
     cooling_until: float = 0.0
     busy_until: dict[str, float] = field(default_factory=dict)
     """Job id -> when it is expected to be over."""
+    prompts: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    """Hashes of the prompts painted here last, the newest at the end."""
+    look_now: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def free(self) -> int:
+        """Slots that a call could take."""
+        return max(0, self.health.slots - self.busy)
+
+    def serves(self, model: str | None) -> bool:
+        """Whether it has the model; one that does not say which it has has all."""
+        return model is None or self.health.models is None or model in self.health.models
+
+    def is_warm(self, model: str) -> bool:
+        """The model is in its memory, as far as can be told."""
+        return self.health.loaded is None or model in self.health.loaded
+
+    def remember(self, request: ImageRequest) -> None:
+        """The request's prompt is encoded here."""
+        key = hash(request.prompt)
+        self.prompts[key] = None
+        self.prompts.move_to_end(key)
+        if len(self.prompts) > PROMPTS_REMEMBERED:
+            self.prompts.popitem(last=False)
 
 
 class Fleet:
@@ -38,22 +70,35 @@ class Fleet:
         """Called when a backend may take a call that it could not take before."""
 
     def backend(self, key: str) -> Backend | None:
-        """The backend of that name; None where it is not configured (any more)."""
+        """The backend at that place, or of that name; None where it is not configured (any more)."""
         member = self._members.get(key)
+        if member is None:
+            member = next((member for member in self._members.values() if member.backend.key == key), None)
         return member.backend if member else None
 
-    def facts(self) -> dict[str, BackendFacts]:
-        """What the selector needs to know of each."""
-        return {
-            key: BackendFacts(
-                health=member.health.state,
-                slots=member.health.slots,
-                busy=member.busy,
-                cooling_until=member.cooling_until,
-                problem=member.health.problem,
-            )
-            for key, member in self._members.items()
-        }
+    def facts(self, model: str | None = None) -> dict[str, BackendFacts]:
+        """What the selector needs to know of each backend, over all its places that have the model."""
+        places: dict[str, list[_Member]] = {}
+        for member in self._members.values():
+            places.setdefault(member.backend.key, []).append(member)
+        return {key: self._together(members, model) for key, members in places.items()}
+
+    def _together(self, members: Sequence[_Member], model: str | None) -> BackendFacts:
+        now = self._now()
+        up = [member for member in members if member.health.state is not HealthState.DOWN and member.serves(model)]
+        usable = [member for member in up if member.cooling_until <= now]
+        if not up:
+            # One that will come back by itself lets the job wait.
+            passing = [member for member in members if not _is_lasting(member.health)]
+            return _facts_of((passing or members)[0])
+        if not usable:
+            return _facts_of(min(up, key=lambda member: member.cooling_until))
+        best = min(usable, key=lambda member: member.health.state is HealthState.LOADING)
+        return BackendFacts(
+            health=best.health.state,
+            slots=sum(max(member.health.slots, member.busy) for member in usable),
+            busy=sum(member.busy for member in usable),
+        )
 
     def health(self) -> dict[str, Health]:
         """How each backend was at the last look."""
@@ -89,18 +134,69 @@ class Fleet:
         """The job is over."""
         self._members[key].busy_until.pop(job_id, None)
 
-    def try_take(self, key: str) -> bool:
-        """Take a slot if one is free."""
-        member = self._members[key]
-        if member.busy >= member.health.slots:
-            return False
-        member.busy += 1
-        return True
+    def try_take(self, key: str, request: ImageRequest | None = None) -> str | None:
+        """Take a slot of a backend if one is free, and say at which place.
 
-    async def take(self, key: str) -> None:
-        """Take a slot, waiting for one if need be."""
+        Of several, the one that has the request's prompt encoded, then the one that has its model loaded, then
+        the one with the most free slots.
+        """
+        candidates = self._candidates(key, request)
+        if not candidates:
+            return None
+        prompt, model = (hash(request.prompt), request.model) if request is not None else (None, None)
+        place, member = max(
+            candidates,
+            key=lambda found: (prompt in found[1].prompts, model is None or found[1].is_warm(model), found[1].free),
+        )
+        member.busy += 1
+        if request is not None:
+            member.remember(request)
+        return place
+
+    def has_warm_slot(self, key: str, request: ImageRequest) -> bool:
+        """A place with a free slot has the request's model in its memory."""
+        return any(member.is_warm(request.model) for _, member in self._candidates(key, request))
+
+    def _candidates(self, key: str, request: ImageRequest | None) -> list[tuple[str, _Member]]:
+        now, model = self._now(), request.model if request is not None else None
+        return [
+            (place, member)
+            for place, member in self._members.items()
+            if member.backend.key == key and member.free and member.serves(model) and member.cooling_until <= now
+        ]
+
+    async def take(self, key: str) -> str:
+        """Take a slot, waiting for one if need be; returns the place."""
+        place: str | None = None
+
+        def taken() -> bool:
+            nonlocal place
+            place = self.try_take(key)
+            return place is not None
+
         async with self._freed:
-            await self._freed.wait_for(lambda: self.try_take(key))
+            await self._freed.wait_for(taken)
+        assert place is not None
+        return place
+
+    def lost(self, place: str) -> None:
+        """A worker died with a call: it is looked at at once, and gets no call before it has answered."""
+        member = self._members[place]
+        member.health = Health(HealthState.DOWN, slots=0)
+        member.prompts.clear()
+        member.look_now.set()
+
+    def is_elsewhere(self, key: str, place: str, model: str) -> bool:
+        """Another place of the backend may take a job of this model now or when a slot is free."""
+        now = self._now()
+        return any(
+            name != place
+            and member.backend.key == key
+            and member.health.state is not HealthState.DOWN
+            and member.serves(model)
+            and member.cooling_until <= now
+            for name, member in self._members.items()
+        )
 
     async def give_back(self, key: str) -> None:
         """Free a slot."""
@@ -112,11 +208,11 @@ class Fleet:
     @asynccontextmanager
     async def slot(self, key: str) -> AsyncIterator[None]:
         """Hold a slot for the length of the block."""
-        await self.take(key)
+        place = await self.take(key)
         try:
             yield
         finally:
-            await asyncio.shield(self.give_back(key))
+            await asyncio.shield(self.give_back(place))
 
     async def watch(self) -> None:
         """Look at every backend again and again, until cancelled."""
@@ -127,6 +223,7 @@ class Fleet:
     async def _watch(self, key: str) -> None:
         member = self._members[key]
         while True:
+            member.look_now.clear()
             try:
                 health = await member.backend.health()
             except Exception:
@@ -140,10 +237,28 @@ class Fleet:
                 async with self._freed:
                     self._freed.notify_all()
                 self.on_change()
-            await asyncio.sleep(HEALTH_SECONDS)
+            try:
+                async with asyncio.timeout(HEALTH_SECONDS):
+                    await member.look_now.wait()
+            except TimeoutError:
+                pass
 
     def _now(self) -> float:
         return self._clock().timestamp()
+
+
+def _facts_of(member: _Member) -> BackendFacts:
+    return BackendFacts(
+        health=member.health.state,
+        slots=member.health.slots,
+        busy=member.busy,
+        cooling_until=member.cooling_until,
+        problem=member.health.problem,
+    )
+
+
+def _is_lasting(health: Health) -> bool:
+    return health.problem is not None and health.problem.code in LASTING_PROBLEMS
 
 
 def _why(health: Health) -> str:

@@ -66,7 +66,8 @@ class _Leaving(Enum):
 class JobRun:
     """Follows a job's calls. Make it after the job's start was committed, then await ``to_end``."""
 
-    def __init__(self, workshop: Workshop, job: Job, offer: Offer, backend: Backend) -> None:
+    def __init__(self, workshop: Workshop, job: Job, offer: Offer, backend: Backend, place: str) -> None:
+        """``place``: which of the backend's places holds the slot."""
         self.job_id = job.id
         self.user_id = job.place.user_id
         self.state = job.state
@@ -74,6 +75,7 @@ class JobRun:
         self._job = job
         self._offer = offer
         self._backend = backend
+        self._place = place
         self._price = offer.price_of(job.request)
         self._submits = backend.resumes or offer.is_paid
         self._concluding = False
@@ -205,7 +207,7 @@ class JobRun:
         """One call with its retries: where siblings were accepted already, this one is tried again right here."""
         attempt, waited = 1, 0.0
         while (unavailable := await self._attempt(call, remote_id)) is not None:
-            self._workshop.fleet.cool_down(self._offer.backend, unavailable.retry_after)
+            self._workshop.fleet.cool_down(self._place, unavailable.retry_after)
             if not self._is_taken():
                 self._unavailable = unavailable
                 return
@@ -237,6 +239,7 @@ class JobRun:
             if self._offer.is_paid:
                 await self._lost(indexes, died.error)
             else:
+                self._workshop.fleet.lost(self._place)
                 self._worker_died = died
         except RequestRefused as ended:
             await self._end_tasks(indexes, TaskState.FAILED, ended.error)
@@ -432,7 +435,8 @@ class JobRun:
         if self._worker_died is not None:
             return (now, True) if self._job.worker_deaths + 1 < MAX_WORKER_DEATHS else None
         if self._unavailable is not None:
-            return now + round(self._unavailable.retry_after * 1000), False
+            elsewhere = self._workshop.fleet.is_elsewhere(self._offer.backend, self._place, self._job.request.model)
+            return now if elsewhere else now + round(self._unavailable.retry_after * 1000), False
         return None
 
     # Small things.
