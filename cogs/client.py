@@ -197,7 +197,7 @@ class EaselBot(commands.AutoShardedBot):
                 await self._results.press_delete(interaction, job_id)
             case Action.REMOVE:
                 await self._results.press_remove(interaction, job_id)
-            case Action.REROLL | Action.VARY | Action.RETRY if self._is_double_click(interaction):
+            case Action.REROLL | Action.VARY | Action.RETRY | Action.LARGER if self._is_double_click(interaction):
                 await interaction.response.defer()
             case Action.REROLL:
                 await self._pictures.press_reroll(interaction, job_id)
@@ -205,6 +205,8 @@ class EaselBot(commands.AutoShardedBot):
                 await self._pictures.press_vary(interaction, job_id)
             case Action.RETRY:
                 await self._pictures.press_retry(interaction, job_id)
+            case Action.LARGER:
+                await self._pictures.press_larger(interaction, job_id)
 
     def _is_double_click(self, interaction: Interaction) -> bool:
         """The same member pressed the same button a moment ago: a second job is not what they meant."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import discord
 from discord import app_commands
 
+from cogs.answers import privately
 from cogs.asking import Interaction, asker
 from cogs.completions import Completions
 from cogs.door import Door
@@ -23,11 +24,13 @@ from cogs.sources import (
     of_link,
     of_message,
 )
+from cogs.ui import texts
 from cogs.ui.modals import LINK as LINK_FIELD
 from cogs.ui.modals import PROMPT as PROMPT_FIELD
 from cogs.ui.modals import SEED as SEED_FIELD
 from cogs.ui.modals import edit_again, edit_picture, edit_source
 from config.catalogue import Model
+from config.larger import refitted
 from config.parameters import Option
 from config.sizes import Ratio, nearest
 from domain.errors import Code, UserError
@@ -201,6 +204,20 @@ class PictureCommands:
         first = job.tasks[0].seed
         await self._again(interaction, job, {"seed": (first + job.request.count) % (MAX_SEED + 1)})
 
+    async def press_larger(self, interaction: Interaction, job_id: str) -> None:
+        """The button Redo in …: the same wish, seed and all, for the next better or larger model."""
+        self._door.check_place(interaction)
+        job = await self._door.job(interaction, job_id)
+        model = self._services.catalogue.larger(job.request.model)
+        if model is None:
+            raise UserError(Code.BUTTON_STALE)
+        await self._check_source(job)
+        request, dropped = refitted(job.request, model, self._services.order)
+        await self._door.order(interaction, request, parent=job)
+        if dropped:
+            options = ", ".join(f"`{option.value}`" for option in dropped)
+            await privately(interaction, texts.fill(texts.LEFT_OUT, model=model.name, options=options))
+
     async def press_picture(self, interaction: Interaction, job_id: str, index: int) -> None:
         """The button Edit picture: a modal for the instruction."""
         self._door.check_place(interaction)
@@ -247,12 +264,16 @@ class PictureCommands:
 
     async def _again(self, interaction: Interaction, job: Job, changes: Mapping[str, object]) -> None:
         self._door.check_place(interaction)
-        source = job.request.source
-        if source is not None and not await asyncio.to_thread(self._services.pictures.path(source.name).exists):
-            raise UserError(Code.PICTURE_GONE)
+        await self._check_source(job)
         # Intake draws a new seed where there is none, and checks everything anew.
         request = self._sized({**dict(job.request), "seed": None, **self._read(job.request.kind, changes)})
         await self._door.order(interaction, request, parent=job)
+
+    async def _check_source(self, job: Job) -> None:
+        """Raise UserError (PICTURE_GONE) where an edit's own picture is not there any more."""
+        source = job.request.source
+        if source is not None and not await asyncio.to_thread(self._services.pictures.path(source.name).exists):
+            raise UserError(Code.PICTURE_GONE)
 
     def _request(self, kind: Kind, given: Mapping[str, object]) -> ImageRequest:
         model = self._model(kind, given.get("model"))

@@ -53,8 +53,9 @@ class Offer(Strict):
     """Key of the backend, as in ``EASEL_BACKENDS``."""
     target: str
     """What the provider calls it: an endpoint's path, a model's id."""
-    price: Annotated[MicroUSD, BeforeValidator(_price)]
-    """Price of one picture, the highest where there are several; in TOML a text in dollars. "0" is free."""
+    price: Annotated[MicroUSD | None, BeforeValidator(_price)] = None
+    """Price of one picture, the highest where there are several; in TOML a text in dollars. "0" is free; None: nobody
+    has said, so that nothing is sent there."""
     priced_at: PricedAt | None = None
     """Where billing follows the work: what the price holds for. ``price_of`` knows the rest."""
     seconds: Annotated[float, Field(gt=0)]
@@ -85,8 +86,8 @@ class Offer(Strict):
 
     @property
     def is_paid(self) -> bool:
-        """A call costs money, so that it may be accepted at most once."""
-        return self.price > 0
+        """A call costs money (or may), so that it may be accepted at most once."""
+        return self.price != 0
 
     @property
     def sizes(self) -> SizeParameter | None:
@@ -103,16 +104,28 @@ class Offer(Strict):
             return parameter.closest(Size(request.source.width, request.source.height))
         return request.size or parameter.default
 
-    def price_of(self, request: ImageRequest) -> MicroUSD:
-        """The most that one picture of this request should cost."""
-        if self.priced_at is None:
+    def known_price_of(self, request: ImageRequest) -> MicroUSD | None:
+        """The most that one picture of this request should cost; None where that can't be told.
+
+        It can't where nobody has said what the offer costs, or where its price follows the work and the work is not
+        known: it is the provider that chooses the pixels or the steps.
+        """
+        if self.price is None or self.priced_at is None or self.price == 0:
             return self.price
         size = self.size_of(request)
-        steps = self.parameters.get(Option.STEPS)
-        usual = steps.default if isinstance(steps, IntegerParameter) else None
-        work = Decimal(size.width * size.height if size else self.priced_at.pixels) / self.priced_at.pixels
-        work *= Decimal(request.steps or usual or self.priced_at.steps) / self.priced_at.steps
+        parameter = self.parameters.get(Option.STEPS)
+        steps = request.steps or (parameter.default if isinstance(parameter, IntegerParameter) else None)
+        if size is None or steps is None:
+            return None
+        work = Decimal(size.width * size.height) / self.priced_at.pixels * steps / self.priced_at.steps
         return MicroUSD(int((self.price * max(Decimal(1), work)).to_integral_value(ROUND_CEILING)))
+
+    def price_of(self, request: ImageRequest) -> MicroUSD:
+        """The same. Raises OperatorError (PRICE_UNKNOWN) where it can't be told."""
+        price = self.known_price_of(request)
+        if price is None:
+            raise OperatorError(Code.PRICE_UNKNOWN, model=self.model_key, backend=self.backend)
+        return price
 
     def objections(self, request: ImageRequest) -> list[UserError]:
         """Every option of the request that this offer cannot honour; empty where it can take the request."""
@@ -141,6 +154,8 @@ class Model(Strict):
     name: str
     kind: Kind
     summary: Annotated[str, Field(max_length=100)]
+    larger: tuple[str, ...] = ()
+    """Keys of better or larger models for the same wish, the next one first."""
     offers: tuple[Offer, ...]
 
     @model_validator(mode="before")
@@ -234,6 +249,17 @@ class Catalogue:
                 kept.append(model.model_copy(update={"offers": tuple(offers)}))
         return Catalogue(kept)
 
+    def without_prices(self, backend: str) -> "Catalogue":
+        """The catalogue where nobody knows what the backend's offers cost."""
+        kept = []
+        for model in self:
+            offers = [
+                offer.model_copy(update={"price": None}) if offer.backend == backend else offer
+                for offer in model.offers
+            ]
+            kept.append(model.model_copy(update={"offers": tuple(offers)}))
+        return Catalogue(kept)
+
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
 
@@ -251,6 +277,11 @@ class Catalogue:
                     return model
             raise UserError(Code.MODEL_UNKNOWN, model=key[:100])
         return found
+
+    def larger(self, key: str) -> Model | None:
+        """The next better or larger model that is at hand; None where there is none, or no model of that key."""
+        model = self._models.get(key)
+        return next((self._models[name] for name in model.larger if name in self._models), None) if model else None
 
     def offer(self, key: str) -> Offer | None:
         """The offer of that key; None for one that has left the catalogue."""

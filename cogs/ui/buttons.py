@@ -7,6 +7,10 @@ from typing import Any, Final, Protocol, Self, cast
 
 import discord
 
+from cogs.ui import words
+
+LABEL: Final = 80
+"""https://discord.com/developers/docs/components/reference#button"""
 JOB_ID: Final = r"[0-9A-Za-z_-]{1,40}"
 
 
@@ -21,6 +25,8 @@ class Action(StrEnum):
     """Open the modal with the prompt."""
     VARY = "vary"
     """The same with the seeds that follow."""
+    LARGER = "larger"
+    """The same in the next better or larger model."""
     DETAILS = "details"
     DELETE = "delete"
     """Ask whether the pictures shall go."""
@@ -50,6 +56,7 @@ _LABELS: Final = {
     Action.RETRY: "Try again",
     Action.EDIT: "Edit",
     Action.VARY: "Vary",
+    Action.LARGER: "Redo in a larger model",
     Action.DETAILS: "Details",
     Action.DELETE: "Delete",
     Action.REMOVE: "Delete for good",
@@ -60,6 +67,7 @@ _EMOJIS: Final = {
     Action.RETRY: "🔁",
     Action.EDIT: "✏️",
     Action.VARY: "🌱",
+    Action.LARGER: "⬆️",
     Action.DETAILS: "🔎",
     Action.DELETE: "🗑️",
     Action.REMOVE: None,
@@ -79,12 +87,16 @@ class JobButton(
 ):
     """A button that belongs to a job."""
 
-    def __init__(self, action: Action, job_id: str) -> None:
+    def __init__(self, action: Action, job_id: str, label: str | None = None, row: int | None = None) -> None:
         style = discord.ButtonStyle.danger if action in _DANGEROUS else discord.ButtonStyle.secondary
         super().__init__(
             discord.ui.Button(
-                style=style, label=_LABELS[action], emoji=_EMOJIS[action], custom_id=custom_id_of(action, job_id)
-            )
+                style=style,
+                label=label or _LABELS[action],
+                emoji=_EMOJIS[action],
+                custom_id=custom_id_of(action, job_id),
+            ),
+            row=row,
         )
         self.action = action
         self.job_id = job_id
@@ -160,13 +172,21 @@ def job_buttons(job_id: str, *actions: Action) -> discord.ui.View:
     return view
 
 
-def result_buttons(job_id: str, editable: Sequence[int]) -> discord.ui.View:
-    """What goes under a result. ``editable``: the pictures that /edit can take, by their index; none without it."""
-    view = job_buttons(job_id, Action.REROLL, Action.VARY, Action.EDIT, Action.DETAILS, Action.DELETE)
+def result_buttons(job_id: str, editable: Sequence[int], larger: str | None) -> discord.ui.View:
+    """What goes under a result, in rows: the same again, its pictures one by one, and what is about all of it.
+
+    ``editable``: the pictures that /edit can take, by their index; none without it. ``larger``: the name of the
+    model that the wish can be redone in, where there is one.
+    """
+    view = job_buttons(job_id, Action.REROLL, Action.VARY, Action.EDIT)
+    if larger is not None:
+        view.add_item(JobButton(Action.LARGER, job_id, words.label(f"Redo in {larger}", LABEL)))
     for index in editable:
         view.add_item(
             PictureButton(job_id, index, "Edit picture" if len(editable) == 1 else f"Edit picture {index + 1}")
         )
+    for action in (Action.DETAILS, Action.DELETE):
+        view.add_item(JobButton(action, job_id, row=2 if len(editable) > 1 else 1))
     return view
 
 

@@ -122,7 +122,10 @@ def result(job: Job, catalogue: Catalogue, parent: Job | None = None) -> Parts:
         url = f"https://discord.com/channels/{parent.place.guild_id}/{where.channel_id}/{where.message_id}"
         embed.description = f"{embed.description}\n[made from this one]({url})"
     editable = [task.index for task in done] if catalogue.models(Kind.EDIT) else []
-    return Parts(embed, result_buttons(job.id, editable), content=f"<@{job.place.user_id}>")
+    larger = catalogue.larger(job.request.model)
+    return Parts(
+        embed, result_buttons(job.id, editable, larger.name if larger else None), content=f"<@{job.place.user_id}>"
+    )
 
 
 def ended(job: Job) -> Parts:

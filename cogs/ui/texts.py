@@ -55,6 +55,7 @@ DELETE_SEVERAL: Final = (
     "Delete these pictures for good? Their message goes, and so do the files. Nothing brings them back."
 )
 DELETED: Final = "Deleted."
+LEFT_OUT: Final = "{model} does not take everything that this was made with. Left out: {options}."
 REMOVED: Final = "removed"
 NOT_STARTED: Final = "not started"
 DEFAULTS: Final = "Left to the model: {options}"
@@ -112,6 +113,8 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     Code.GUILD_NOT_ALLOWED: "This bot works only in the servers that its operator has chosen.",
     Code.ONLY_IN_SERVERS: "This works only inside a server, in a channel that I can post in.",
     Code.BUDGET_EXHAUSTED: "The operator's budget for paid services is used up for now.{reset_text}",
+    Code.PRICE_UNKNOWN: "Nobody has told me what {model} costs at {backend}, so nothing is sent there. "
+    "The operator has to set its price.",
     Code.CHARTS_MISSING: "Charts can't be drawn here: matplotlib is not installed. The operator can add it "
     "(`pip install '.[charts]'`).",
     Code.PAUSED_BY_OPERATOR: "My operator has paused me in all servers, so I take in nothing new. "

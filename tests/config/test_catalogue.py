@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from config.catalogue import Catalogue
+from config.catalogue import Catalogue, Model
 from domain.errors import Code, OperatorError, UserError
 from domain.request import Kind
 
@@ -84,6 +84,28 @@ def test_only_what_is_at_hand() -> None:
     assert {offer.backend for offer in catalogue.offers().values()} == {"worker", "wavespeed"}
     assert [offer.key for offer in catalogue.offers().values() if offer.backend == "worker"] == ["worker:tiny"]
     assert list(Catalogue.load().restricted_to([], [])) == []
+
+
+@pytest.mark.parametrize("model", list(Catalogue.load()), ids=lambda model: model.key)
+def test_what_is_larger_is_another_model_for_the_same_wish_and_never_leads_back(model: Model) -> None:
+    catalogue = Catalogue.load()
+    assert len(set(model.larger)) == len(model.larger)
+    for key in model.larger:
+        larger = catalogue.model(key)
+        assert larger.key == key
+        assert larger.kind is model.kind
+        assert model.key not in larger.larger
+        # Whoever goes up step by step comes to the same models.
+        assert model.larger[model.larger.index(key) + 1 :] == larger.larger
+
+
+def test_the_next_larger_model_that_is_at_hand() -> None:
+    catalogue = Catalogue.load()
+    assert catalogue.larger("hidream-i1-dev") == catalogue.model("hidream-i1-full")
+    hosted = Catalogue(model for model in catalogue if model.key != "hidream-i1-full")
+    assert hosted.larger("hidream-i1-dev") == hosted.model("hidream-o1-image")
+    assert hosted.larger("hidream-o1-image") is None
+    assert hosted.larger("a-model-that-has-left") is None
 
 
 def test_what_can_be_told_of_every_offer() -> None:
