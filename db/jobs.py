@@ -24,6 +24,7 @@ from domain.job import (
     StoredPicture,
     TaskState,
 )
+from domain.language import Language
 from domain.money import MicroUSD
 from domain.request import ImageRequest
 
@@ -66,6 +67,7 @@ class NewJob:
     finish_tag: float
     parent_id: str | None = None
     answer: Answer | None = None
+    language: Language = Language.ENGLISH
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,8 @@ class JobStore:
             await tx.execute(
                 "INSERT INTO jobs (id, interaction_id, guild_id, channel_id, user_id, parent_id, request, state,"
                 " offers, boot, created_at, estimated_seconds, start_tag, finish_tag, application_id,"
-                " interaction_token, token_expires_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " interaction_token, token_expires_at, language)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job.id,
                     job.interaction_id,
@@ -127,6 +129,7 @@ class JobStore:
                     answer.application_id if answer else None,
                     answer.token if answer else None,
                     answer.expires_at if answer else None,
+                    job.language.value,
                 ),
             )
         except aiosqlite.IntegrityError as error:

@@ -87,6 +87,15 @@ class LedgerStore:
             entries.append(_Entry(kind, job_id, place, unit, row["bucket"], held=-row["held"], used=used))
         await _append(tx, entries, at)
 
+    async def held(self, connection: aiosqlite.Connection, job_id: str, unit: Unit) -> int:
+        """What a job holds of a unit now."""
+        async with connection.execute(
+            "SELECT coalesce(sum(held), 0) FROM ledger WHERE job_id = ? AND unit = ?", (job_id, unit.value)
+        ) as cursor:
+            row = await cursor.fetchone()
+        assert row is not None
+        return int(row[0])
+
     async def grant(self, tx: Transaction, place: Place, unit: Unit, amount: int, author_id: int, at: datetime) -> None:
         """Give a member ``amount`` on top of what rules allow, in the windows that hold ``at``."""
         entry = _Entry("grant", None, place, unit, bucket(at), held=0, used=0, granted=amount, author_id=author_id)

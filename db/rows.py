@@ -9,6 +9,7 @@ import aiosqlite
 
 from domain.errors import Code, Parameter
 from domain.job import Answer, Card, Failure, Job, JobState, Place, StoredPicture, Task, TaskState
+from domain.language import Language
 from domain.money import MicroUSD
 from domain.request import ImageRequest
 
@@ -58,6 +59,7 @@ def _job(row: aiosqlite.Row, tasks: Sequence[Task]) -> Job:
         result=_card(row["result_channel_id"], row["result_message_id"]),
         failure=_failure(row),
         told=bool(row["told"]),
+        language=Language(row["language"]),
     )
 
 

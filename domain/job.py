@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from domain.errors import Code, Parameter
+from domain.language import Language
 from domain.money import MicroUSD
 from domain.request import ImageRequest
 
@@ -173,6 +174,8 @@ class Job:
     failure: Failure | None = None
     told: bool = False
     """A job that ended without a picture: the person has read so."""
+    language: Language = Language.ENGLISH
+    """Of the job's messages; chosen when it came in."""
 
     @property
     def pictures(self) -> tuple[StoredPicture, ...]:

@@ -154,6 +154,7 @@ class Intake:
                     finish_tag=finish_tag,
                     parent_id=parent_id,
                     answer=answer,
+                    language=asker.language,
                 ),
             )
             await self._ledger.reserve(tx, job_id, place, quote.amounts, now)

@@ -17,6 +17,7 @@ from db.guilds import GuildStore
 from db.ledger import Balance, LedgerStore
 from domain.errors import Code, EaselError, OperatorError, UserError
 from domain.job import Place
+from domain.language import Language
 from domain.quota import (
     BUCKET_SECONDS,
     Amounts,
@@ -36,6 +37,8 @@ class Asker:
 
     place: Place
     role_ids: frozenset[int] = frozenset()
+    language: Language = Language.ENGLISH
+    """Of what everybody can see of the answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from db.guilds import GuildStore
 from db.ledger import LedgerStore
 from domain.guild import GuildSettings
 from domain.job import Place
+from domain.language import Language
 from domain.quota import Amounts, Subject, Unit
-from tests.db.records import NOON, queued, store
+from tests.db.records import NOON, store
 
 
 async def test_the_first_schema_with_data_in_it_becomes_the_second(tmp_path: Path) -> None:
@@ -22,8 +23,14 @@ async def test_the_first_schema_with_data_in_it_becomes_the_second(tmp_path: Pat
     shutil.copy(SCHEMA_FOLDER / "001_initial.sql", old)
     path = tmp_path / "easel.db"
     async with Database.open(path, old) as database:
-        await queued(database, await store(database))
+        await store(database)
         async with database.transaction() as tx:
+            # As the first version wrote it.
+            await tx.execute(
+                "INSERT INTO jobs (id, guild_id, channel_id, user_id, request, state, offers, boot, created_at,"
+                " estimated_seconds, start_tag) VALUES ('job', 900, 800, 700, ?, 'queued', '[]', 1, 1000, 10.0, 0.0)",
+                ('{"kind":"imagine","model":"m","prompt":"p"}',),
+            )
             await tx.execute("INSERT INTO guilds (guild_id, time_zone) VALUES (900, 'Europe/Berlin')")
             await LedgerStore(database).reserve(tx, "job", Place(900, 800, 700), Amounts(images=2), NOON)
             await tx.execute(
@@ -41,4 +48,6 @@ async def test_the_first_schema_with_data_in_it_becomes_the_second(tmp_path: Pat
             assert (await ledger.balance(reader, 900, Subject.MEMBER, 700, Unit.IMAGES, since)).held == 2
         assert [rule.limit for rule in await guilds.list_rules(900)] == [5]
         assert await ledger.check() == []
-        assert await (await store(database)).get("job") is not None
+        job = await (await store(database)).get("job")
+        assert job is not None
+        assert job.language is Language.ENGLISH
