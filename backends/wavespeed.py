@@ -324,7 +324,7 @@ class WaveSpeedBackend:
         return secret_in(answer.body)
 
     async def _made(self, call: Call, picture: Picture, prediction: _Prediction) -> Made:
-        cost = call.offer.price
+        cost = call.offer.price_of(call.request)
         if not prediction.outputs:
             if prediction.flagged:
                 raise BackendFailed(UserError(Code.CONTENT_FLAGGED, backend=self.key), cost)

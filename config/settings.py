@@ -4,6 +4,7 @@ The environment wins over ``.env``, ``.env`` over the TOML file. Names are the s
 begins with ``EASEL_`` and is unknown is an error: a misspelt setting must not be silently ignored.
 """
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -24,7 +25,7 @@ from pydantic_settings import (
 
 from config.catalogue import first_problem
 from domain.errors import Code, OperatorError
-from domain.money import MicroUSD, micro_usd
+from domain.money import FREE, MicroUSD, micro_usd
 
 BACKEND_ORDER = ("worker", "wavespeed", "runware", "comfyui", "openai")
 """Every backend that this version speaks to, in the order in which it is tried unless set otherwise."""
@@ -69,6 +70,9 @@ class Settings(BaseSettings):
     easel_worker_url: HttpUrl | None = Field(
         None,
         description="A worker that runs elsewhere. Without it the bot starts its own for a local model.",
+    )
+    easel_worker_urls: Annotated[tuple[HttpUrl, ...], NoDecode] = Field(
+        (), description="Several such workers, separated by commas; each may have models of its own."
     )
     easel_worker_token: SecretStr | None = Field(None, description="Bearer token that a worker on TCP asks for.")
     easel_default_daily_images: int = Field(
@@ -148,8 +152,12 @@ class Settings(BaseSettings):
         description="Models that these servers have, separated by commas, each `model` or `model=its id there`. "
         "Default: all in docs/models.md.",
     )
-    openai_images_price_usd: Decimal = Field(
-        Decimal(0), ge=0, le=1000, description="What a picture costs there. 0: they are your own."
+    openai_images_price_usd: Decimal | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="What a picture costs there; 0: they are your own. Default: 0 for servers in your own network; "
+        "with any other the price is unknown, and nothing is sent.",
     )
     openai_images_output: Literal["base64", "url"] = Field(
         "base64", description="How these servers hand over pictures."
@@ -172,6 +180,7 @@ class Settings(BaseSettings):
     @field_validator(
         "easel_guilds",
         "easel_backends",
+        "easel_worker_urls",
         "wavespeed_output_hosts",
         "runware_output_hosts",
         "openai_images_url",
@@ -216,9 +225,23 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def worker_urls(self) -> tuple[str, ...]:
+        """Every worker that runs elsewhere, each once."""
+        single = (self.easel_worker_url,) if self.easel_worker_url is not None else ()
+        return tuple(dict.fromkeys(str(url).rstrip("/") for url in (*single, *self.easel_worker_urls)))
+
+    @property
     def daily_budget(self) -> MicroUSD:
         """``easel_daily_budget_usd`` in micro-dollars."""
         return micro_usd(self.easel_daily_budget_usd)
+
+    @property
+    def openai_images_price(self) -> MicroUSD | None:
+        """What a picture costs at the servers with OpenAI's images API; None where nobody has said."""
+        if self.openai_images_price_usd is not None:
+            return micro_usd(self.openai_images_price_usd)
+        own = all(_is_own_network(url.host or "") for url in self.openai_images_url)
+        return FREE if own else None
 
     @classmethod
     def settings_customise_sources(
@@ -255,6 +278,16 @@ def load(environment: Mapping[str, str] | None = None, folder: Path | None = Non
         name = str(error.errors(include_input=False)[0]["loc"][0]).upper()
         problem = first_problem(error).partition(": ")[2].removeprefix("Value error, ")
         raise OperatorError(Code.SETTING_INVALID, setting=name, problem=problem) from None
+
+
+def _is_own_network(host: str) -> bool:
+    """Whether a URL's host can only be in a private network, without asking a resolver."""
+    try:
+        return not ipaddress.ip_address(host.strip("[]")).is_global
+    except ValueError:
+        # Names for private use: RFC 6762 (.local), RFC 8375 (.home.arpa), RFC 6761 (localhost), ICANN (.internal).
+        name = host.lower().rstrip(".")
+        return "." not in name or name.endswith((".localhost", ".local", ".internal", ".home.arpa", ".lan"))
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:

@@ -103,7 +103,11 @@ def models_page(catalogue: Catalogue) -> str:
 
 
 def _price(offer: Offer) -> str:
-    price = f"at most {format_usd(offer.price)} a picture" if offer.is_paid else "free: it runs on your own hardware"
+    price = "free: it runs on your own hardware"
+    if offer.price is None:
+        price = "price unknown: nothing is sent there"
+    elif offer.is_paid:
+        price = f"at most {format_usd(offer.price)} a picture"
     return f"`{offer.target}` · {price} · usually about {offer.seconds:g} s"
 
 

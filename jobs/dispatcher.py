@@ -19,6 +19,7 @@ from db.jobs import FairClocks, StaleMoveError, Waiting
 from domain.errors import Code, UserError
 from domain.job import EDGES, MAX_STARTS, TASK_OVER, UNDER_WAY, Failure, Job, JobState, TaskState
 from domain.money import MicroUSD
+from domain.quota import Unit
 from jobs.events import QueueMoved, StateChanged
 from jobs.fairness import charge, fair_order
 from jobs.run import JobRun
@@ -26,6 +27,11 @@ from jobs.workshop import Workshop, conclude
 
 log = logging.getLogger(__name__)
 
+AFFINITY_SECONDS: Final = 20.0
+"""Age up to which a job gives way to later ones that find their model loaded where it would have to be swapped in:
+about what a swap of the full-size weights costs."""
+AFFINITY_LOOK_AHEAD: Final = 100
+"""Jobs in fair order among which one is sought that finds its model loaded."""
 MEND_SECONDS: Final = 10.0
 """Until what an error of ours (a disk that is full, say) left undone is tried again."""
 
@@ -157,12 +163,19 @@ class Dispatcher:
         def can_run(waiting: Waiting) -> bool:
             return possible[waiting.offers] and (cap is None or running[waiting.user_id] < cap)
 
-        for waiting in fair_order(ready, clocks, can_run):
+        gave_way: tuple[Job, Waiting, Choice] | None = None
+        for looked_at, waiting in enumerate(fair_order(ready, clocks, can_run)):
+            if gave_way is not None and looked_at > AFFINITY_LOOK_AHEAD:
+                break
             job = seen[waiting.id] if waiting.id in seen else await self._workshop.jobs.get(waiting.id)
             if job is None or job.state is not JobState.QUEUED:
                 continue
             choice = self._choose(job, now)
             match choice:
+                case Choice() if gave_way is None and self._gives_way(job, waiting, choice, now):
+                    gave_way = job, waiting, choice
+                case Choice() if gave_way is not None and self._swaps(job, choice):
+                    continue
                 case Choice():
                     if await self._start(job, waiting, clocks, choice):
                         return True
@@ -171,10 +184,20 @@ class Dispatcher:
                         await self._give_up(job, choice)
                 case _:
                     assert_never(choice)
-        return False
+        if gave_way is None:
+            return False
+        job, waiting, choice = gave_way
+        return await self._start(job, waiting, clocks, choice)
+
+    def _swaps(self, job: Job, choice: Choice) -> bool:
+        """No free place has the job's model in its memory."""
+        return not self._workshop.fleet.has_warm_slot(choice.offer.backend, job.request)
+
+    def _gives_way(self, job: Job, waiting: Waiting, choice: Choice, now: float) -> bool:
+        return now - waiting.created_at / 1000 < AFFINITY_SECONDS and self._swaps(job, choice)
 
     def _choose(self, job: Job, now: float) -> Choice | NoChoice:
-        offers = [offer for key in job.offers if (offer := self._catalogue.offer(key)) is not None]
+        offers = [offer for key in job.offers if (offer := self._offer(key, job)) is not None]
         return choose(Question(job.request, offers, self._workshop.fleet.facts(job.request.model), now))
 
     async def _start(self, asked: Job, waiting: Waiting, clocks: FairClocks, choice: Choice) -> bool:
@@ -295,7 +318,7 @@ class Dispatcher:
         return min((due - now for due in self._left.values()), default=None)
 
     async def _go_on_with(self, job: Job) -> None:
-        offer = self._catalogue.offer(job.offer) if job.offer else None
+        offer = self._offer(job.offer, job) if job.offer else None
         backend = self._workshop.fleet.backend(offer.backend) if offer else None
         resumes = backend is not None and backend.resumes
         jobs = self._workshop.jobs
@@ -330,7 +353,10 @@ class Dispatcher:
             by_state[state] for state in (TaskState.PENDING, TaskState.SUBMITTING, TaskState.ACCEPTED)
         )
         unknown = Failure(Code.OUTCOME_UNKNOWN)
-        cost = MicroUSD(offer.price_of(job.request) if offer else 0)
+        if offer is not None:
+            cost = offer.price_of(job.request)
+        else:
+            cost = MicroUSD(await self._workshop.ledger.held(tx, job.id, Unit.MONEY) // len(job.tasks))
         if backend is not None and backend.resumes:
             if backend.repeatable_submit:
                 await jobs.pending_task(tx, job.id, submitting)
@@ -344,6 +370,11 @@ class Dispatcher:
         if job.starts >= MAX_STARTS or JobState.QUEUED not in EDGES[job.state]:
             failure = Failure(Code.TOO_MANY_STARTS, {"starts": job.starts})
             await jobs.end_tasks(tx, job.id, pending + submitting + accepted, TaskState.FAILED, failure)
+
+    def _offer(self, key: str, job: Job) -> Offer | None:
+        """An offer of the job's; None where it has left the catalogue, or nobody knows its price any more."""
+        offer = self._catalogue.offer(key)
+        return offer if offer is not None and offer.known_price_of(job.request) is not None else None
 
     async def _resume(self, job: Job, offer: Offer, backend: Backend) -> None:
         place = await self._workshop.fleet.take(offer.backend)

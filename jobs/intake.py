@@ -172,7 +172,11 @@ class Intake:
         able = [offer for offer in offers if not objections[offer.key]]
         if not able:
             raise _why_none(request, offers, objections)
-        return able
+        # What nobody knows the price of may cost anything, so that no limit of money could hold.
+        priced = [offer for offer in able if offer.known_price_of(request) is not None]
+        if not priced:
+            raise OperatorError(Code.PRICE_UNKNOWN, model=request.model, backend=able[0].backend)
+        return priced
 
     async def _check_open(self, tx: Transaction, place: Place, now: datetime) -> None:
         """Raise UserError where the server's admins let nothing in now, or not from this member."""

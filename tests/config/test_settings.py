@@ -74,6 +74,25 @@ def test_the_budget_is_exact(tmp_path: Path) -> None:
     assert settings.daily_budget == 100_000
 
 
+@pytest.mark.parametrize(
+    ("urls", "price", "known"),
+    [
+        ("http://127.0.0.1:8000", None, 0),
+        ("http://gpu-1:8000,http://10.0.0.7/v1,http://[fd00::1]:80", None, 0),
+        ("http://easel.internal,http://gpu.home.arpa:80", None, 0),
+        ("https://api.example.com/v1", None, None),
+        ("http://gpu-1:8000,https://203.0.114.9", None, None),
+        ("https://api.example.com/v1", "0", 0),
+        ("http://gpu-1:8000", "0.03", 30_000),
+    ],
+)
+def test_what_pictures_of_a_server_cost_is_known_in_ones_own_network_alone(
+    tmp_path: Path, urls: str, price: str | None, known: int | None
+) -> None:
+    given = {"OPENAI_IMAGES_URL": urls} | ({"OPENAI_IMAGES_PRICE_USD": price} if price is not None else {})
+    assert load(given, tmp_path).openai_images_price == known
+
+
 def test_what_others_have_in_their_environment_is_none_of_our_business(tmp_path: Path) -> None:
     assert load({"PATH": "/bin", "DISCORD_SOMETHING": "x", "HOME": "/"}, tmp_path) == Settings.model_validate({})
 

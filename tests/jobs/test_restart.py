@@ -230,6 +230,8 @@ async def test_the_offer_is_not_in_the_catalogue_any_more(tmp_path: Path, state:
         assert not backend.calls
         assert not backend.resumed
         assert await house.counted(Unit.IMAGES) == (0, 0)
+        # What it may have cost is what was held for it.
+        assert await house.spent() == (PRICE, 0)
 
 
 async def test_a_paid_call_that_cannot_be_resumed_is_never_sent_again(tmp_path: Path) -> None:
