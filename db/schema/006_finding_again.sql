@@ -1,6 +1,6 @@
 -- Family trees, favourites and the gallery.
 
-CREATE INDEX jobs_children ON jobs (parent_id, number) WHERE parent_id IS NOT NULL;
+CREATE INDEX jobs_children ON jobs (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX jobs_gallery ON jobs (guild_id, number) WHERE state = 'posted';
 
 CREATE TABLE favourites (
