@@ -187,8 +187,12 @@ class Health:
     """While loading: an estimate of what remains."""
     detail: str = ""
     """One line for the operator: a version, a balance, a device."""
+    version: str = ""
+    """With the same one, the same seed gives the same pixels; empty where that is not promised."""
     models: frozenset[str] | None = None
     """Keys of the catalogue's models that it has; None where it does not say."""
+    loras: tuple[str, ...] = ()
+    """Names of the LoRAs in its folder, where it has one."""
     loaded: frozenset[str] | None = None
     """Those of them that are in its memory; None where it does not say."""
 

@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,19 @@ from domain.money import FREE, MicroUSD, micro_usd
 
 BACKEND_ORDER = ("worker", "wavespeed", "runware", "comfyui", "openai")
 """Every backend that this version speaks to, in the order in which it is tried unless set otherwise."""
+
+
+
+class LocalSpeed(StrEnum):
+    """How the worker computes."""
+
+    AUTO = "auto"
+    """With every means that leaves the picture the same within rounding."""
+    PLAIN = "plain"
+    """As diffusers does."""
+    FP8 = "fp8"
+    """With 8-bit products too: faster, and the pictures differ a little."""
+
 
 WebSocketUrl = Annotated[Url, UrlConstraints(allowed_schemes=["ws", "wss"])]
 
@@ -67,6 +81,14 @@ class Settings(BaseSettings):
         "meta-llama/Llama-3.1-8B-Instruct",
         description="HiDream's fourth text encoder, where the model's folder has none: a folder or a hub id.",
     )
+    easel_lora_dir: Path | None = Field(
+        None, description="Folder of LoRAs for the local models (.safetensors); each goes by its file's name."
+    )
+    easel_local_speed: LocalSpeed = Field(
+        LocalSpeed.AUTO,
+        description="How the worker computes: `auto` uses what the GPU can do without changing the picture, `plain` is "
+        "diffusers as it is, `fp8` also multiplies in 8 bits, which changes pictures a little.",
+    )
     easel_worker_url: HttpUrl | None = Field(
         None,
         description="A worker that runs elsewhere. Without it the bot starts its own for a local model.",
@@ -84,6 +106,12 @@ class Settings(BaseSettings):
         le=100_000,
         description="What all servers together may spend on paid backends a day (UTC).",
     )
+    easel_confirm_above_usd: Decimal = Field(
+        Decimal("0.05"),
+        ge=0,
+        le=100_000,
+        description="A job that may cost more is asked about first, for its person's eyes alone. 0: whenever it costs.",
+    )
     easel_max_queued_per_user: int = Field(
         10, ge=1, le=1000, description="Jobs that one member may have waiting or under way."
     )
@@ -95,6 +123,7 @@ class Settings(BaseSettings):
         10, gt=0, le=1_000_000, description="Space for pictures; the oldest go when it is full."
     )
     easel_pictures_days: int = Field(30, ge=1, le=3650, description="Days that pictures are kept.")
+    easel_favourites_days: int = Field(365, ge=1, le=36500, description="Days that members' favourites are kept.")
     easel_grace_seconds: float = Field(20, ge=0, le=3600, description="How long running jobs may go on after SIGTERM.")
     easel_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severity that is logged."
@@ -234,6 +263,11 @@ class Settings(BaseSettings):
     def daily_budget(self) -> MicroUSD:
         """``easel_daily_budget_usd`` in micro-dollars."""
         return micro_usd(self.easel_daily_budget_usd)
+
+    @property
+    def confirm_above(self) -> MicroUSD:
+        """``easel_confirm_above_usd`` in micro-dollars."""
+        return micro_usd(self.easel_confirm_above_usd)
 
     @property
     def openai_images_price(self) -> MicroUSD | None:

@@ -38,9 +38,11 @@ from backends.worker.protocol import (
     JobBody,
     JobEvent,
     LoadingEvent,
+    LoraBody,
     PictureEvent,
     PreviewEvent,
     QueuedEvent,
+    SpokenProtocol,
     StartedEvent,
     StepEvent,
 )
@@ -88,6 +90,11 @@ class WorkerBackend:
         """For a worker that runs elsewhere."""
         return cls(_client(httpx.AsyncHTTPTransport(limits=_LIMITS), url, token))
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Somebody else starts and stops it."""
+        return self._process is None
+
     def run(self, call: Call) -> Events:
         """Make the call's pictures one after the other."""
         return self._run(call)
@@ -107,24 +114,14 @@ class WorkerBackend:
         if response.status_code == httpx.codes.UNAUTHORIZED:
             return _down(OperatorError(Code.BACKEND_KEY_REFUSED, backend=self.key))
         try:
+            spoken = SpokenProtocol.model_validate_json(response.content).protocol
+            if spoken != PROTOCOL_VERSION:
+                reason = f"it speaks protocol {spoken} and this bot {PROTOCOL_VERSION}; update both to one version"
+                return _down(OperatorError(Code.BACKEND_REFUSED, backend=self.key, reason=reason))
             body = HealthBody.model_validate_json(response.content)
         except ValidationError:
             return _down(OperatorError(Code.BACKEND_ANSWER_INVALID, backend=self.key))
-        if body.protocol != PROTOCOL_VERSION:
-            return _down(
-                OperatorError(Code.BACKEND_REFUSED, backend=self.key, reason=f"it speaks protocol {body.protocol}")
-            )
-        problem = Failure(body.problem.code, body.problem.parameters) if body.problem is not None else None
-        detail = f"{body.device or 'starting'}, engine {body.version}"
-        match body.state:
-            case "ready":
-                return Health(HealthState.UP, body.slots, problem, detail=detail)
-            case "loading":
-                return Health(HealthState.LOADING, body.slots, None, body.loading_seconds, detail)
-            case "failed":
-                return Health(HealthState.DOWN, body.slots, problem, detail=detail)
-            case _:
-                assert_never(body.state)
+        return _health(body)
 
     async def aclose(self) -> None:
         """Close connections and end the worker that we started."""
@@ -189,6 +186,7 @@ class WorkerBackend:
             seed=picture.seed,
             steps=request.steps,
             guidance=request.guidance,
+            loras=tuple(LoraBody(name=lora.model, weight=lora.weight) for lora in request.loras),
             source=source,
             preview_every=self._preview_every,
         )
@@ -296,6 +294,30 @@ def _error(event: ErrorEvent) -> EaselError:
 def _ended(event: ErrorEvent) -> CallEnded:
     error = _error(event)
     return RequestRefused(error) if event.at_fault == "request" else BackendFailed(error)
+
+
+def _health(body: HealthBody) -> Health:
+    problem = Failure(body.problem.code, body.problem.parameters) if body.problem is not None else None
+    match body.state:
+        case "ready":
+            state = HealthState.UP
+        case "loading":
+            state, problem = HealthState.LOADING, None
+        case "failed":
+            state = HealthState.DOWN
+        case _:
+            assert_never(body.state)
+    return Health(
+        state,
+        body.slots,
+        problem,
+        body.loading_seconds,
+        detail=f"{body.device or 'starting'}, engine {body.version}",
+        version=body.version,
+        models=frozenset(model.key for model in body.models) if body.models else None,
+        loaded=frozenset(model.key for model in body.models if model.loaded) if body.models else None,
+        loras=body.loras,
+    )
 
 
 def _down(problem: EaselError) -> Health:

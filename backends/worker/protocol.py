@@ -11,13 +11,21 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from backends.worker.loras import MAX_LORAS, MAX_WEIGHT, NAME_PATTERN
 from domain.errors import Code, Parameter
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LoraBody(_Body):
+    """A LoRA of the worker's folder, by name, and how strongly it works."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    weight: Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT)] = 1.0
 
 
 class JobBody(_Body):
@@ -35,6 +43,7 @@ class JobBody(_Body):
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)]
     steps: Annotated[int, Field(ge=1, le=200)] | None = None
     guidance: Annotated[float, Field(ge=0, le=50)] | None = None
+    loras: Annotated[tuple[LoraBody, ...], Field(max_length=MAX_LORAS)] = ()
     source: str | None = None
     """Base64 of the input picture's file (edits)."""
     preview_every: Annotated[int, Field(ge=0)] = 0
@@ -106,6 +115,21 @@ JobEvent = Annotated[
 JOB_EVENT: TypeAdapter[JobEvent] = TypeAdapter(JobEvent)
 
 
+class ModelBody(_Body):
+    """A model that this worker serves."""
+
+    key: str
+    kind: Literal["imagine", "edit"]
+    variant: str
+    loaded: bool
+
+
+class SpokenProtocol(BaseModel):
+    """The one line of ``/health`` that every version understands."""
+
+    protocol: int
+
+
 class HealthBody(_Body):
     """How the worker is."""
 
@@ -120,18 +144,14 @@ class HealthBody(_Body):
     loading_seconds: float | None = None
     problem: ErrorEvent | None = None
     """Why loading failed."""
-
-
-class ModelBody(_Body):
-    """A model that this worker serves."""
-
-    key: str
-    kind: Literal["imagine", "edit"]
-    variant: str
-    loaded: bool
+    models: tuple[ModelBody, ...] = ()
+    """Everything that it serves, loaded or not."""
+    loras: tuple[str, ...] = ()
+    """Names of the LoRAs that it can paint with."""
 
 
 class ModelsBody(_Body):
-    """All models that this worker serves."""
+    """All models that this worker serves, and the LoRAs that it can paint them with, by name."""
 
     models: tuple[ModelBody, ...]
+    loras: tuple[str, ...] = ()

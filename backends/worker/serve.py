@@ -51,17 +51,21 @@ def run_worker(
     import uvicorn
 
     from backends.worker.engine.weights import bytes_on_disk
+    from backends.worker.loras import LoraFolder
     from backends.worker.service import create_app
+
+    loras = LoraFolder(settings.easel_lora_dir)
 
     def make_engine() -> "Engine":
         from backends.worker.engine.torch_engine import TorchEngine
 
-        return TorchEngine(models, settings.easel_llama)
+        return TorchEngine(models, settings.easel_llama, loras=loras)
 
     app = create_app(
         make_engine,
         models,
         token=None if uds is not None else token,
+        loras=loras,
         weights_bytes=sum(bytes_on_disk(model) for model in models),
     )
     server = uvicorn.Server(

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backends.worker.engine.interface import MakeEngine
 from backends.worker.jobs import Job, JobQueue, QueueFull, error_event, working
+from backends.worker.loras import LoraFolder
 from backends.worker.protocol import ErrorEvent, HealthBody, JobBody, ModelBody, ModelsBody
 from backends.worker.sources import decode_source
 from backends.worker.variants import LocalModel
@@ -37,15 +38,16 @@ def create_app(
     models: Sequence[LocalModel],
     *,
     token: str | None = None,
+    loras: LoraFolder | None = None,
     weights_bytes: int = 0,
     max_waiting: int = MAX_WAITING,
 ) -> Starlette:
     """The app. ``make_engine`` is called on the engine's thread once the server is up.
 
-    With a ``token`` every request has to carry it as a bearer token.
+    With a ``token`` every request has to carry it as a bearer token. ``loras`` are listed beside the models.
     """
     queue = JobQueue(make_engine, weights_bytes, max_waiting)
-    endpoints = _Endpoints(queue, models)
+    endpoints = _Endpoints(queue, models, loras or LoraFolder(None))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -83,9 +85,10 @@ class _BearerToken:
 
 
 class _Endpoints:
-    def __init__(self, queue: JobQueue, models: Sequence[LocalModel]) -> None:
+    def __init__(self, queue: JobQueue, models: Sequence[LocalModel], loras: LoraFolder) -> None:
         self._queue = queue
         self._models = tuple(models)
+        self._loras = loras
 
     async def make(self, request: Request) -> Response:
         # A page in a browser can send a form anywhere, but not JSON without asking first.
@@ -125,24 +128,27 @@ class _Endpoints:
             device=engine.device if engine is not None else "",
             loading_seconds=queue.loading_seconds if queue.loading else None,
             problem=next((error_event(problem) for problem in problems.values()), None),
+            models=self._model_bodies(),
+            loras=await asyncio.to_thread(self._loras.names),
         )
         return Response(body.model_dump_json(), media_type="application/json")
 
     async def models(self, _request: Request) -> Response:
+        body = ModelsBody(models=self._model_bodies(), loras=await asyncio.to_thread(self._loras.names))
+        return Response(body.model_dump_json(), media_type="application/json")
+
+    def _model_bodies(self) -> tuple[ModelBody, ...]:
         engine = self._queue.engine
         loaded = engine.loaded if engine is not None else frozenset()
-        body = ModelsBody(
-            models=tuple(
-                ModelBody(
-                    key=model.key,
-                    kind=model.kind.value,
-                    variant=model.variant.name,
-                    loaded=model.key in loaded,
-                )
-                for model in self._models
+        return tuple(
+            ModelBody(
+                key=model.key,
+                kind=model.kind.value,
+                variant=model.variant.name,
+                loaded=model.key in loaded,
             )
+            for model in self._models
         )
-        return Response(body.model_dump_json(), media_type="application/json")
 
 
 class _JobStream(Response):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from cogs.ui import words
+from cogs.ui.language import Plural, say, template, translated
 from domain.errors import Code, EaselError, Parameter
 from domain.job import Failure
 from domain.quota import Subject, Unit, Window
@@ -62,7 +63,7 @@ DEFAULTS: Final = "Left to the model: {options}"
 NOTHING_CHARGED: Final = "Nothing was charged."
 CHARGED: Final = "Charged: {price}."
 
-_SENTENCES: Final[Mapping[Code, str]] = {
+_SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.PROMPT_EMPTY: "The `prompt` is empty. Describe the picture in a few words.",
     Code.PROMPT_TOO_LONG: "`{option}` has {length} characters, and at most {limit} are possible. Please shorten it.",
     Code.PROMPT_BLOCKED: "That prompt is not allowed in this server. Please word it differently.",
@@ -70,6 +71,8 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     Code.OPTION_NOT_A_STEP: "`{option}` goes in steps of {step}, and {value} is between two of them.",
     Code.OPTION_NOT_A_CHOICE: "`{option}` can't be “{value}”. Possible: {choices}.",
     Code.OPTION_MALFORMED: "`{option}` can't be “{value}”. Expected: {expected}.",
+    Code.STEPS_TOO_FEW: "This `speed` sets {option}, which needs at least {minimum} `steps`; {steps} is too few. Ask for "
+    "more steps, or leave `speed` out.",
     Code.FLAG_UNKNOWN: "There is no flag `--{flag}` in a prompt here. Possible: {known}.",
     Code.FLAG_EMPTY: "The flag `--{flag}` needs a value after it.",
     Code.FLAG_CONTRADICTS: "`{option}` is given twice with different values: the flag `--{flag}` says something else. "
@@ -105,6 +108,8 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     Code.PAUSED_IN_SERVER: "The admins of this server have paused me, so I take in nothing new. "
     "What is waiting already is still painted.",
     Code.COOLING_DOWN: "Members wait {seconds:duration} between two jobs in this server. You can ask again {when}.",
+    Code.CONFIRMATION_GONE: "That question is too old, or it was answered already. If nothing is being painted, "
+    "please ask again.",
     Code.DUPLICATE: "That was received already.",
     Code.CONTENT_FLAGGED: "The service's safety check did not let the picture through. Please word it differently.",
     Code.CANCELLED: "Cancelled.",
@@ -129,6 +134,8 @@ _SENTENCES: Final[Mapping[Code, str]] = {
     Code.BACKEND_ANSWER_INVALID: "The backend {backend} sent something that is no picture. Please try again.",
     Code.MODEL_NOT_FOUND: "The model {model} can't be found. The operator has to mend that.",
     Code.MODEL_LOADING_FAILED: "The model could not be loaded. The operator has to look at the log.",
+    Code.LORA_UNUSABLE: "The LoRA {lora} can't be used with {model}: its file is damaged, or it was made for another "
+    "model. Leave it out, or pick another.",
     Code.OUT_OF_MEMORY: "That picture does not fit into the GPU's memory. Try a smaller size.",
     Code.SETTING_INVALID: "The setting {setting} is wrong: {problem}",
     Code.DATA_DIR_IN_USE: "The data folder is in use by another process.",
@@ -174,14 +181,14 @@ def for_operator(error: EaselError) -> str:
     return " ".join(_put_together(error.code, error.parameters, escape=False).replace("`", "").split())
 
 
-def fill(template: str, /, **values: Parameter) -> str:
-    """One of the texts above with its values; the values are shown as they are."""
-    return template.format_map(values)
+def fill(text: str | Plural, /, **values: Parameter) -> str:
+    """One of the texts above in the language that is spoken, with its values, which are shown as they are."""
+    return say(text, **values)
 
 
 def reason(code: str | None) -> str:
     """Why that backend, in words; empty where it is not known."""
-    return _REASONS.get(code or "", "")
+    return translated(_REASONS.get(code or "", ""))
 
 
 def _put_together(code: Code, parameters: Parameters, *, escape: bool) -> str:
@@ -191,9 +198,9 @@ def _put_together(code: Code, parameters: Parameters, *, escape: bool) -> str:
         given = _Given({**parameters, **prepare(parameters)}, escape=False)
     else:
         given = _Given(parameters, escape=escape)
-    text = _FORMATTER.vformat(_SENTENCES[code], (), given).rstrip()
+    text = _FORMATTER.vformat(template(_SENTENCES[code], parameters), (), given).rstrip()
     # A provider's reason may end anyhow; another sentence may follow.
-    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+    return text if text.endswith((".", "!", "?", "…", "。", "！", "？")) else f"{text}."
 
 
 def _quota(given: Parameters) -> dict[str, Parameter]:

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 import uvicorn
-from diffusers import HiDreamImageTransformer2DModel
+from diffusers import HiDreamImagePipeline, HiDreamImageTransformer2DModel
+from peft import LoraConfig, get_peft_model_state_dict
 from PIL import Image
 from starlette.applications import Starlette
 
 from backends.worker.engine.interface import Cancelled, Painted, Preview, Watch
 from backends.worker.engine.torch_engine import TorchEngine
 from backends.worker.engine.weights import MODELS_FOLDER
+from backends.worker.loras import LoraFolder
 from backends.worker.protocol import JobBody
 from backends.worker.serve import listen_uds
 from backends.worker.variants import BUNDLED_EDIT, VARIANTS, LocalModel
@@ -97,8 +99,29 @@ def editor_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+LORAS = ("Ink", "wash.v2")
+"""Names of the LoRAs that there are in tests."""
+
+
 @pytest.fixture(scope="session")
-def engine(editor_folder: Path) -> TorchEngine:
+def lora_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LoRAs with random weights for the bundled models, as diffusers' training scripts save them."""
+    folder = tmp_path_factory.mktemp("loras")
+    transformer = HiDreamImageTransformer2DModel.from_pretrained(TINY_I1, subfolder="transformer")
+    parts = ["to_q", "to_k", "to_v", "to_out", "w1"]
+    for seed, name in enumerate(LORAS):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            transformer.add_adapter(LoraConfig(r=4, lora_alpha=4, init_lora_weights=False, target_modules=parts))
+        HiDreamImagePipeline.save_lora_weights(
+            folder, get_peft_model_state_dict(transformer, adapter_name="default"), weight_name=f"{name}.safetensors"
+        )
+        transformer.unload_lora()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine(editor_folder: Path, lora_folder: Path) -> TorchEngine:
     """The real engine, loaded once: that one job leaves no trace for the next is what the tests hold it to."""
     engine = TorchEngine(
         [
@@ -107,6 +130,7 @@ def engine(editor_folder: Path) -> TorchEngine:
             LocalModel("hidream-e1.1", VARIANTS["e1.1"], str(editor_folder)),
         ],
         llama="unused",
+        loras=LoraFolder(lora_folder),
     )
     engine.load()
     assert not engine.problems

@@ -14,11 +14,13 @@ import transformers
 from PIL import Image
 
 from backends.worker.engine import editing
+from backends.worker.engine.adapters import Adapter, wearing
 from backends.worker.engine.embeddings import EmbeddingsCache
 from backends.worker.engine.interface import Painted, Watch
 from backends.worker.engine.loading import GRID, LoadedModel, is_out_of_memory, load, out_of_memory
 from backends.worker.engine.painting import Recipe, paint
 from backends.worker.engine.schedulers import Scheduler
+from backends.worker.loras import LoraFolder
 from backends.worker.protocol import JobBody
 from backends.worker.variants import LocalModel, Variant
 from domain.errors import Code, EaselError, OperatorError, UserError
@@ -34,11 +36,19 @@ one: 0.41 s a picture on one); the number of threads never changes while the pro
 class TorchEngine:
     """Implements ``interface.Engine``."""
 
-    def __init__(self, models: Sequence[LocalModel], llama: str, device: str | None = None) -> None:
+    def __init__(
+        self,
+        models: Sequence[LocalModel],
+        llama: str,
+        device: str | None = None,
+        *,
+        loras: LoraFolder | None = None,
+    ) -> None:
         """``llama``: folder or hub id of the fourth text encoder. ``device``: torch's name of one; the default
-        is the first GPU, or else the CPU."""
+        is the first GPU, or else the CPU. ``loras``: those that a job may name."""
         self._models = tuple(models)
         self._llama = llama
+        self._loras = loras or LoraFolder(None)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         self._loaded: dict[str, LoadedModel] = {}
@@ -93,10 +103,13 @@ class TorchEngine:
         variant = model.local.variant_named(body.variant)
         if variant is None:
             raise UserError(Code.MODEL_UNKNOWN, model=f"{body.model} ({body.variant})"[:100])
+        shown = model.local.shown_name
+        adapters = [Adapter(lora.name, self._loras.file(lora.name, shown), lora.weight) for lora in body.loras]
         try:
-            if model.local.kind is Kind.EDIT:
-                return self._edit(model, variant, body, source, watch)
-            return self._imagine(model, variant, body, watch)
+            with wearing(model.pipeline, adapters, shown):
+                if model.local.kind is Kind.EDIT:
+                    return self._edit(model, variant, body, source, watch)
+                return self._imagine(model, variant, body, watch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
