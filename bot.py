@@ -30,8 +30,7 @@ from backends.openai_images import OpenAIImagesBackend
 from backends.runware import RunwareBackend
 from backends.wavespeed import WaveSpeedBackend
 from backends.webhooks import Webhooks
-from backends.worker.client import WorkerBackend
-from backends.worker.process import WorkerProcess, worker_command
+from backends.worker.places import discovered_models, worker_places
 from backends.worker.variants import local_models
 from cogs.client import EaselBot, point_at
 from cogs.services import Services
@@ -40,7 +39,9 @@ from config import settings as configuration
 from config.catalogue import Catalogue, load_presets
 from config.redaction import Redaction
 from config.settings import Settings
+from db.album import AlbumStore
 from db.audit import AuditStore
+from db.confirmations import ConfirmationStore
 from db.database import Database
 from db.folder import DATABASE_NAME, exclusive
 from db.guilds import GuildStore
@@ -48,11 +49,13 @@ from db.jobs import JobStore
 from db.ledger import LedgerStore
 from db.reports import ReportStore
 from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
-from domain.money import FREE, micro_usd
+from domain.money import FREE
 from domain.request import Kind
 from jobs import checkup, pause
 from jobs.administration import Administration
+from jobs.album import Album
 from jobs.attachments import Attachments
+from jobs.confirmations import Confirmations
 from jobs.dispatcher import Dispatcher
 from jobs.estimates import Estimates
 from jobs.events import EventStream
@@ -85,14 +88,21 @@ def utc_now() -> datetime:
 async def configured_backends(
     settings: Settings, webhooks: Webhooks | None = None
 ) -> AsyncIterator[Mapping[str, Backend]]:
-    """The backends that the settings give all they need, in order of preference; closed at the block's end."""
+    """The backends that the settings give all they need, in order of preference; closed at the block's end.
+
+    By the names of their places: each worker is one, every other backend is called by its key.
+    """
     async with AsyncExitStack() as stack:
         backends: dict[str, Backend] = {}
         for name in settings.easel_backends:
-            backend = await _backend(name, settings, webhooks)
-            if backend is not None:
-                stack.push_async_callback(backend.aclose)
-                backends[name] = backend
+            if name == "worker":
+                found: Mapping[str, Backend | None] = await worker_places(settings, _ROOT)
+            else:
+                found = {name: _backend(name, settings, webhooks)}
+            for place, backend in found.items():
+                if backend is not None:
+                    stack.push_async_callback(backend.aclose)
+                    backends[place] = backend
         yield backends
 
 
@@ -107,15 +117,8 @@ async def _taking_webhooks(settings: Settings) -> AsyncIterator[Webhooks | None]
         yield webhooks
 
 
-async def _backend(name: str, settings: Settings, webhooks: Webhooks | None) -> Backend | None:
+def _backend(name: str, settings: Settings, webhooks: Webhooks | None) -> Backend | None:
     match name:
-        case "worker" if settings.easel_worker_url is not None:
-            token = settings.easel_worker_token
-            return WorkerBackend.at_url(str(settings.easel_worker_url), token.get_secret_value() if token else None)
-        case "worker" if _local_models(settings):
-            process = WorkerProcess(worker_command(_ROOT))
-            await process.start()
-            return WorkerBackend.on_socket(process)
         case "wavespeed":
             return WaveSpeedBackend.from_settings(settings, webhooks)
         case "runware":
@@ -139,7 +142,7 @@ async def house(
 
     Raises OperatorError where the data folder, the catalogue or a model's name is not right.
     """
-    catalogue = _catalogue(settings, backends)
+    catalogue = await _catalogue(settings, backends)
     async with AsyncExitStack() as stack:
         path = stack.enter_context(exclusive(settings.easel_data_dir))
         database = await stack.enter_async_context(Database.open(path))
@@ -157,6 +160,7 @@ async def house(
         fleet = Fleet(backends, clock)
         quotas = Quotas(database, guilds, ledger, settings, clock)
         administration = Administration(database, guilds, ledger, AuditStore(database), clock)
+        album = Album(database, AlbumStore(database), guilds, clock, settings.easel_favourites_days)
         queue = Queue(database, jobs, clock)
         stack.push_async_callback(queue.aclose)
         queue.watch_slots(fleet.seconds_until_free)
@@ -167,6 +171,7 @@ async def house(
             ring=outbox.ring,
             max_running_per_user=settings.easel_max_running_per_user,
         )
+        confirmations = Confirmations(database, ConfirmationStore(), guilds, quotas, settings, clock)
         intake = Intake(
             database=database,
             jobs=jobs,
@@ -179,18 +184,20 @@ async def house(
             settings=settings,
             estimates=estimates,
             events=events,
+            confirmations=confirmations,
             clock=clock,
             wake=dispatcher.wake,
         )
         web = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         attachments = Attachments(web, [str(settings.discord_api_url), str(settings.discord_cdn_url)])
         await stack.enter_async_context(dispatcher.running())
-        await stack.enter_async_context(_background(_sweep(pictures)))
+        await stack.enter_async_context(_background(_sweep(pictures, album)))
         yield Services(
             settings=settings,
             catalogue=catalogue,
-            order=tuple(backends),
+            order=_keys(backends),
             intake=intake,
+            confirmations=confirmations,
             pictures=pictures,
             attachments=attachments,
             dispatcher=dispatcher,
@@ -200,6 +207,7 @@ async def house(
             reports=Reports(ReportStore(database), clock, settings.easel_data_dir / "charts"),
             outbox=outbox,
             removal=Removal(database, jobs, pictures),
+            album=album,
             events=events,
             jobs=jobs,
             clock=clock,
@@ -210,7 +218,7 @@ def _all_offers(settings: Settings) -> Catalogue:
     catalogue = Catalogue.load()
     for setting, backend, names, price in (
         ("COMFYUI_MODELS", "comfyui", settings.comfyui_models, FREE),
-        ("OPENAI_IMAGES_MODELS", "openai", settings.openai_images_models, micro_usd(settings.openai_images_price_usd)),
+        ("OPENAI_IMAGES_MODELS", "openai", settings.openai_images_models, settings.openai_images_price or FREE),
     ):
         try:
             catalogue = catalogue.with_own(backend, names, price)
@@ -218,15 +226,15 @@ def _all_offers(settings: Settings) -> Catalogue:
             unknown = error.parameters["model"]
             problem = f"{backend} has no model called {unknown!r}"
             raise OperatorError(Code.SETTING_INVALID, setting=setting, problem=problem) from error
-    return catalogue
+    return catalogue.without_prices("openai") if settings.openai_images_price is None else catalogue
 
 
-def _catalogue(settings: Settings, backends: Mapping[str, Backend]) -> Catalogue:
+async def _catalogue(settings: Settings, backends: Mapping[str, Backend]) -> Catalogue:
     catalogue = _all_offers(settings)
     if settings.easel_presets is not None:
         catalogue = catalogue.with_presets(load_presets(settings.easel_presets))
     RunwareBackend.check_presets(catalogue)
-    catalogue = catalogue.restricted_to(backends, _local_models(settings))
+    catalogue = catalogue.restricted_to(_keys(backends), await _local_models(settings, backends))
     for setting, kind, key in (
         ("EASEL_IMAGINE_MODEL", Kind.IMAGINE, settings.easel_imagine_model),
         ("EASEL_EDIT_MODEL", Kind.EDIT, settings.easel_edit_model),
@@ -239,8 +247,26 @@ def _catalogue(settings: Settings, backends: Mapping[str, Backend]) -> Catalogue
     return catalogue
 
 
-def _local_models(settings: Settings) -> list[str]:
-    return [model.key for model in local_models(settings.easel_local_model, settings.easel_local_edit_model)]
+def _keys(backends: Mapping[str, Backend]) -> tuple[str, ...]:
+    """Each backend once, in order, at however many places it can be had."""
+    return tuple(dict.fromkeys(backend.key for backend in backends.values()))
+
+
+async def _local_models(settings: Settings, backends: Mapping[str, Backend]) -> frozenset[str]:
+    """Named by the settings, or else asked for: workers elsewhere say which models they have."""
+    named = frozenset(
+        model.key for model in local_models(settings.easel_local_model, settings.easel_local_edit_model)
+    )
+    if named or not settings.worker_urls or "worker" not in _keys(backends):
+        return named
+    found = await discovered_models(backends.values())
+    if not found:
+        urls = ", ".join(settings.worker_urls)
+        problem = f"no worker says at {urls} which models it has; start one, or name them in EASEL_LOCAL_MODEL"
+        if _keys(backends) == ("worker",):
+            raise OperatorError(Code.SETTING_INVALID, setting="EASEL_WORKER_URLS", problem=problem)
+        log.warning("%s: going on without them", problem)
+    return found
 
 
 @asynccontextmanager
@@ -253,10 +279,10 @@ async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
-async def _sweep(pictures: Pictures) -> None:
+async def _sweep(pictures: Pictures, album: Album) -> None:
     while True:
         try:
-            removed = await pictures.sweep()
+            removed = await pictures.sweep(kept=await album.kept_longer())
         except OSError:
             log.exception("old pictures could not be removed; trying again later")
         else:

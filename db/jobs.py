@@ -83,6 +83,8 @@ class Waiting:
     """Estimated seconds."""
     not_before: int
     offers: tuple[str, ...]
+    created_at: int = 0
+    """Milliseconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +177,8 @@ class JobStore:
     async def waiting(self, connection: aiosqlite.Connection) -> list[Waiting]:
         """All waiting jobs, in order within each guild."""
         rows = await connection.execute_fetchall(
-            "SELECT id, guild_id, user_id, start_tag, number, estimated_seconds, not_before, offers FROM jobs"
-            " WHERE state = 'queued' ORDER BY guild_id, start_tag, number"
+            "SELECT id, guild_id, user_id, start_tag, number, estimated_seconds, not_before, offers, created_at"
+            " FROM jobs WHERE state = 'queued' ORDER BY guild_id, start_tag, number"
         )
         return [
             Waiting(
@@ -188,6 +190,7 @@ class JobStore:
                 cost=row["estimated_seconds"],
                 not_before=row["not_before"],
                 offers=read_offers(row["offers"]),
+                created_at=row["created_at"],
             )
             for row in rows
         ]

@@ -15,6 +15,8 @@ from typing import Final
 
 from backends.base import Backend, Health, HealthState
 from backends.selector import LASTING_PROBLEMS, BackendFacts
+from domain.errors import Code
+from domain.job import Failure
 from domain.request import ImageRequest
 
 log = logging.getLogger(__name__)
@@ -88,9 +90,13 @@ class Fleet:
         up = [member for member in members if member.health.state is not HealthState.DOWN and member.serves(model)]
         usable = [member for member in up if member.cooling_until <= now]
         if not up:
+            down = [member for member in members if member.health.state is HealthState.DOWN]
             # One that will come back by itself lets the job wait.
-            passing = [member for member in members if not _is_lasting(member.health)]
-            return _facts_of((passing or members)[0])
+            passing = [member for member in down if not _is_lasting(member.health)]
+            if passing or down:
+                return _facts_of((passing or down)[0])
+            missing = Failure(Code.MODEL_NOT_FOUND, {"model": model or ""})
+            return BackendFacts(HealthState.DOWN, slots=0, problem=missing)
         if not usable:
             return _facts_of(min(up, key=lambda member: member.cooling_until))
         best = min(usable, key=lambda member: member.health.state is HealthState.LOADING)
@@ -137,8 +143,8 @@ class Fleet:
     def try_take(self, key: str, request: ImageRequest | None = None) -> str | None:
         """Take a slot of a backend if one is free, and say at which place.
 
-        Of several, the one that has the request's prompt encoded, then the one that has its model loaded, then
-        the one with the most free slots.
+        Of several that are up, the one that has the request's prompt encoded, then one that has its model loaded,
+        then the one with the most free slots.
         """
         candidates = self._candidates(key, request)
         if not candidates:
@@ -146,7 +152,12 @@ class Fleet:
         prompt, model = (hash(request.prompt), request.model) if request is not None else (None, None)
         place, member = max(
             candidates,
-            key=lambda found: (prompt in found[1].prompts, model is None or found[1].is_warm(model), found[1].free),
+            key=lambda found: (
+                found[1].health.state is HealthState.UP,
+                prompt in found[1].prompts,
+                model is None or found[1].is_warm(model),
+                found[1].free,
+            ),
         )
         member.busy += 1
         if request is not None:
@@ -185,6 +196,11 @@ class Fleet:
         member.health = Health(HealthState.DOWN, slots=0)
         member.prompts.clear()
         member.look_now.set()
+
+    def look_again(self) -> None:
+        """Look at every place now instead of at its next turn."""
+        for member in self._members.values():
+            member.look_now.set()
 
     def is_elsewhere(self, key: str, place: str, model: str) -> bool:
         """Another place of the backend may take a job of this model now or when a slot is free."""
@@ -233,7 +249,9 @@ class Fleet:
             if health != member.health:
                 if health.state is not member.health.state or health.problem != member.health.problem:
                     log.info("backend %s is %s %s", key, health.state.value, _why(health))
-                member.health = health
+                before, member.health = member.health, health
+                if (before.version, before.models) != (health.version, health.models):
+                    self._compare(key)
                 async with self._freed:
                     self._freed.notify_all()
                 self.on_change()
@@ -242,6 +260,30 @@ class Fleet:
                     await member.look_now.wait()
             except TimeoutError:
                 pass
+
+    def _compare(self, key: str) -> None:
+        """Say where this place is unlike the others of its backend."""
+        member = self._members[key]
+        for name, other in self._members.items():
+            if other is member or other.backend.key != member.backend.key:
+                continue
+            ours, theirs = member.health, other.health
+            if ours.version and theirs.version and ours.version != theirs.version:
+                log.warning(
+                    "%s has engine %s and %s engine %s: the same seed may give other pixels there",
+                    key,
+                    ours.version,
+                    name,
+                    theirs.version,
+                )
+            if ours.models is not None and theirs.models is not None and ours.models != theirs.models:
+                log.warning(
+                    "%s has other models (%s) than %s (%s): each gets only the jobs that it can do",
+                    key,
+                    ", ".join(sorted(ours.models)),
+                    name,
+                    ", ".join(sorted(theirs.models)),
+                )
 
     def _now(self) -> float:
         return self._clock().timestamp()
