@@ -13,6 +13,7 @@ import aiohttp
 import discord
 
 from cogs.asking import Interaction
+from cogs.ui.language import translated
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,9 @@ async def privately(
 
     Never raises for an interaction that can't be answered (any more).
     """
-    parts: dict[str, Any] = {"content": text, "embed": embed, "view": view, "file": file}
+    # A text without values may come as it stands in the code.
+    content = translated(text) if text is not None else None
+    parts: dict[str, Any] = {"content": content, "embed": embed, "view": view, "file": file}
     given = {name: part for name, part in parts.items() if part is not None}
     try:
         if not interaction.response.is_done():

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import discord
 
+from cogs.languages import public_language
 from config.settings import Settings
 from domain.errors import Code, OperatorError, UserError
 from domain.job import Answer, Place
@@ -33,7 +34,7 @@ def asker(interaction: Interaction) -> Asker:
         raise OperatorError(Code.ONLY_IN_SERVERS)
     roles = interaction.user.roles if isinstance(interaction.user, discord.Member) else []
     place = Place(interaction.guild_id, interaction.channel_id, interaction.user.id)
-    return Asker(place, frozenset(role.id for role in roles))
+    return Asker(place, frozenset(role.id for role in roles), public_language(interaction))
 
 
 def check_permissions(interaction: Interaction) -> None:

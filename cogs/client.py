@@ -20,6 +20,7 @@ from cogs.completions import Completions
 from cogs.delivery import Delivery
 from cogs.door import Door
 from cogs.errors import guarded, tell
+from cogs.languages import CommandTranslator, choose
 from cogs.lines import JobCommands
 from cogs.pictures import PictureCommands
 from cogs.posting import Poster
@@ -31,7 +32,7 @@ from cogs.settings import SettingsCommands
 from cogs.ui import modals
 from cogs.ui.buttons import ITEMS, Action, is_ours
 from config.settings import Settings
-from domain.errors import Code, OperatorError, UserError
+from domain.errors import Code, UserError
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +52,11 @@ class EaselTree(app_commands.CommandTree["EaselBot"]):
     """The commands, with our own error ladder."""
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
-        """Refuse servers that the operator has not chosen, before anything else."""
+        """Choose the language of the answer, and refuse servers that the operator has not chosen."""
         try:
+            await choose(interaction)
             check_server(interaction, interaction.client.services.settings)
-        except OperatorError as error:
+        except Exception as error:  # noqa: BLE001 -- discord.py would leave the member without an answer
             await tell(interaction, error)
             return False
         return True
@@ -107,6 +109,7 @@ class EaselBot(commands.AutoShardedBot):
 
     async def setup_hook(self) -> None:
         """Commands, buttons and the delivery of outcomes."""
+        await self.tree.set_translator(CommandTranslator())
         for command in self.offered():
             self.tree.add_command(command)
         self.add_dynamic_items(*ITEMS)

@@ -8,6 +8,7 @@ from typing import Final
 
 from cogs.answers import NETWORK_ERRORS, PUBLIC, in_time, privately
 from cogs.asking import Interaction, answer_of, asker, can_see, check_permissions, check_server
+from cogs.languages import public_language
 from cogs.progress import ProgressCards
 from cogs.services import Services
 from cogs.ui import cards, texts
@@ -71,7 +72,7 @@ class Door:
             await privately(interaction, texts.RESTARTING)
             return
         with self._someone_inside():
-            parts = cards.checking(prompt)
+            parts = cards.checking(prompt, public_language(interaction))
             callback = await interaction.response.send_message(embed=parts.embed)
             interaction.extras[PUBLIC] = True
             admission = await self._submit(interaction, await prepare(), parent)

@@ -14,6 +14,7 @@ from discord import app_commands
 
 from cogs.answers import TOO_LATE, privately
 from cogs.asking import Interaction
+from cogs.languages import choose
 from cogs.ui import texts
 from domain.errors import Code, EaselError, OperatorError, UserError
 
@@ -21,8 +22,9 @@ log = logging.getLogger(__name__)
 
 
 async def guarded(interaction: Interaction, work: Awaitable[None]) -> None:
-    """Do the work; whatever goes wrong in it is told and logged."""
+    """Do the work, in the member's language; whatever goes wrong in it is told and logged."""
     try:
+        await choose(interaction)
         await work
     except Exception as error:  # noqa: BLE001 -- the boundary of one interaction; ``tell`` logs it
         await tell(interaction, error)

@@ -17,6 +17,7 @@ import tenacity
 
 from cogs.ui import cards, texts
 from cogs.ui.buttons import Action, has_button
+from cogs.ui.language import speaking
 from domain.errors import Code
 from domain.job import Card, Failure, Job, TaskState
 from jobs.pictures import Pictures
@@ -105,7 +106,8 @@ class Poster:
         except discord.HTTPException as refusal:
             log.info("job %s: its channel is closed to us (%s), so it goes to the person", job.id, refusal)
         note = texts.SENT_DIRECTLY if with_pictures else texts.TOLD_DIRECTLY
-        direct = cards.Parts(parts.embed, parts.view, texts.fill(note, channel=job.place.channel_id))
+        with speaking(job.language):
+            direct = cards.Parts(parts.embed, parts.view, texts.fill(note, channel=job.place.channel_id))
 
         async def to_person(attempt: int) -> Card:
             conversation = await self._client.create_dm(discord.Object(job.place.user_id))

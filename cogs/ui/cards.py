@@ -1,17 +1,23 @@
 """The messages of a job: the card while it waits and is painted, the result, and how it ended otherwise."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec
 
 import discord
 
 from cogs.ui import texts, words
 from cogs.ui.buttons import Action, job_buttons, result_buttons
+from cogs.ui.language import speaking
 from config.catalogue import Catalogue
 from domain.errors import Code
 from domain.job import UNDER_WAY, Job, JobState, Task, TaskState
+from domain.language import Language
 from domain.money import MicroUSD
 from domain.request import Kind
+
+P = ParamSpec("P")
 
 PROMPT_ON_CARD: Final = 300
 PROMPT_ON_RESULT: Final = 700
@@ -50,11 +56,24 @@ class Progress:
     """File name of the attached preview."""
 
 
-def checking(prompt: str) -> Parts:
+def _in_its_language(build: Callable[Concatenate[Job, P], Parts]) -> Callable[Concatenate[Job, P], Parts]:
+    """Whoever builds a job's message, and wherever: it is worded in the language that was chosen for the job."""
+
+    @wraps(build)
+    def built(job: Job, /, *args: P.args, **kwargs: P.kwargs) -> Parts:
+        with speaking(job.language):
+            return build(job, *args, **kwargs)
+
+    return built
+
+
+def checking(prompt: str, language: Language) -> Parts:
     """The card while an attachment is fetched and looked at."""
-    return Parts(_embed(_WAITING, texts.CHECKING_PICTURE, prompt), None)
+    with speaking(language):
+        return Parts(_embed(_WAITING, texts.fill(texts.CHECKING_PICTURE), prompt), None)
 
 
+@_in_its_language
 def in_progress(job: Job, progress: Progress, catalogue: Catalogue) -> Parts:
     """The card of a job that waits or is painted."""
     if job.state in UNDER_WAY:
@@ -93,6 +112,7 @@ def _painting(job: Job, progress: Progress) -> tuple[discord.Colour, str]:
     return _PAINTING, f"Painting{where}… about {words.duration(job.estimated_seconds)}"
 
 
+@_in_its_language
 def result(job: Job, catalogue: Catalogue, parent: Job | None = None) -> Parts:
     """What goes with the pictures: who asked, what for, how it was made, and what to do next."""
     done = [task for task in job.tasks if task.state is TaskState.DONE]
@@ -128,6 +148,7 @@ def result(job: Job, catalogue: Catalogue, parent: Job | None = None) -> Parts:
     )
 
 
+@_in_its_language
 def ended(job: Job) -> Parts:
     """How a job ended that has no picture to show."""
     failure = job.failure

@@ -12,6 +12,7 @@ from cogs.ui.details import details
 from config.catalogue import Catalogue
 from domain.errors import Code
 from domain.job import Card, Failure, Job, JobState, TaskState
+from domain.language import Language
 from domain.money import MicroUSD
 from domain.quota import Rule, Subject, Unit, Usage, Window
 from domain.request import InputPicture, Kind
@@ -123,7 +124,7 @@ def longest() -> Job:
 def test_the_longest_inputs_stay_within_discords_limits() -> None:
     job = longest()
     for parts in (
-        cards.checking(LONGEST),
+        cards.checking(LONGEST, Language.ENGLISH),
         cards.in_progress(replace(job, state=JobState.QUEUED), cards.Progress(1000, 1e6), CATALOGUE),
         cards.in_progress(replace(job, state=JobState.RUNNING), cards.Progress(step=(3, 50, 50)), CATALOGUE),
         cards.result(job, CATALOGUE, job),
