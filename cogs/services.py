@@ -9,6 +9,7 @@ from config.settings import Settings
 from db.jobs import JobStore
 from jobs.administration import Administration
 from jobs.attachments import Attachments
+from jobs.confirmations import Confirmations
 from jobs.dispatcher import Dispatcher
 from jobs.events import EventStream
 from jobs.intake import Intake
@@ -30,6 +31,7 @@ class Services:
     order: tuple[str, ...]
     """Backends in order of preference."""
     intake: Intake
+    confirmations: Confirmations
     pictures: Pictures
     attachments: Attachments
     dispatcher: Dispatcher

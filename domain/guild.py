@@ -14,6 +14,10 @@ from domain.request import MAX_COUNT, Size
 MAX_COOLDOWN_SECONDS: Final = 86_400
 MIN_WEIGHT: Final = 0.1
 MAX_WEIGHT: Final = 10.0
+MAX_BLOCKED_WORD: Final = 60
+"""Characters of a word or phrase that is blocked."""
+MAX_BLOCKED_WORDS: Final = 200
+MAX_BLOCKED_PATTERNS: Final = 50
 _UTC: Final = ZoneInfo("UTC")
 
 _Names = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -55,6 +59,14 @@ class GuildSettings:
     """Nothing new is admitted."""
     log_channel_id: int | None = None
     """Where admins' changes are posted."""
+    confirm_above: Annotated[int, Field(ge=0)] | None = None
+    """Micro-dollars that a job may cost without asking first, where that is less than the operator says."""
+    max_queued_per_user: Annotated[int, Field(ge=1)] | None = None
+    """Jobs that a member may have waiting or under way here, where that is fewer than the operator says."""
+    max_running_per_user: Annotated[int, Field(ge=1)] | None = None
+    """Of these, jobs under way at a time."""
+    max_queued: Annotated[int, Field(ge=1)] | None = None
+    """Jobs that may wait in the whole server."""
     policy: Policy = Policy.ORDER
     allowed_backends: _Names | None = None
     spill_to_paid: bool = False

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from config.catalogue import Catalogue, Offer
 from config.settings import Settings
+from db.confirmations import Unconfirmed
 from db.database import Database, Transaction
 from db.guilds import GuildStore
 from db.jobs import JobStore, NewJob, NewTask
@@ -21,6 +22,7 @@ from domain.errors import Code, EaselError, OperatorError, UserError
 from domain.job import Answer, Job, Place
 from domain.quota import Unit
 from domain.request import MAX_COUNT, MAX_PROMPT_CHARACTERS, MAX_SEED, ImageRequest
+from jobs.confirmations import ConfirmationNeeded, Confirmations, TooDear
 from jobs.estimates import Estimates, Quote
 from jobs.events import EventStream, QueueMoved
 from jobs.fairness import member_tags
@@ -61,6 +63,7 @@ class Intake:
         settings: Settings,
         estimates: Estimates,
         events: EventStream,
+        confirmations: Confirmations,
         clock: Callable[[], datetime],
         wake: Callable[[], None],
     ) -> None:
@@ -75,6 +78,7 @@ class Intake:
         self._settings = settings
         self._estimates = estimates
         self._events = events
+        self._confirmations = confirmations
         self._clock = clock
         self._wake = wake
 
@@ -93,9 +97,28 @@ class Intake:
     ) -> Admission:
         """Check, reserve and queue; committed when this returns.
 
-        Raises UserError or OperatorError, and then nothing is queued, held or charged. The same interaction
-        brought in twice raises UserError (DUPLICATE).
+        Raises UserError or OperatorError, and then nothing is queued, held or charged; ConfirmationNeeded where the
+        person has to be asked first. The same interaction brought in twice raises UserError (DUPLICATE).
         """
+        return await self._submit(request, asker, interaction_id, answer, parent_id, None)
+
+    async def confirm(self, wish_id: str, asker: Asker, *, interaction_id: int | None) -> Admission:
+        """The person has said yes to what they were asked: the same as ``submit``, checked anew.
+
+        Also raises UserError (CONFIRMATION_GONE), and ConfirmationNeeded where the price has risen meanwhile.
+        """
+        wish = await self._confirmations.find(wish_id, asker.place)
+        return await self._submit(wish.request, asker, interaction_id, None, wish.parent_id, wish)
+
+    async def _submit(
+        self,
+        request: ImageRequest,
+        asker: Asker,
+        interaction_id: int | None,
+        answer: Answer | None,
+        parent_id: str | None,
+        answered: Unconfirmed | None,
+    ) -> Admission:
         request = _checked(request)
         if is_paused(self._settings.easel_data_dir):
             raise OperatorError(Code.PAUSED_BY_OPERATOR)
@@ -104,8 +127,10 @@ class Intake:
         now = self._clock()
         job_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
         try:
-            job = await self._take_in(job_id, request, asker, quote, now, interaction_id, answer, parent_id)
+            job = await self._take_in(job_id, request, asker, quote, now, interaction_id, answer, parent_id, answered)
             standing = await self._queue.standing(job_id)
+        except TooDear as why:
+            raise ConfirmationNeeded(await self._confirmations.ask(request, asker.place, parent_id, why)) from None
         finally:
             # Also where nobody waits for the answer any more: the job may be committed. The dispatcher is woken
             # last, so that the place told is the one at the door.
@@ -125,6 +150,7 @@ class Intake:
         interaction_id: int | None,
         answer: Answer | None,
         parent_id: str | None,
+        answered: Unconfirmed | None,
     ) -> Job:
         place = asker.place
         async with self._database.transaction() as tx:
@@ -133,6 +159,7 @@ class Intake:
             await self._check_open(tx, place, now)
             await self._check_room(tx, place.user_id)
             quote = await self._affordable(tx, asker, request, quote)
+            await self._confirmations.check(tx, asker, quote.price, answered)
             start_tag, finish_tag = member_tags(
                 await self._jobs.last_finish_tag(tx, place.guild_id, place.user_id),
                 await self._jobs.guild_clock(tx, place.guild_id),

@@ -112,6 +112,14 @@ class Quotas:
             if wanted > usage.left:
                 raise QuotaExceeded(usage, wanted)
 
+    async def purse(self, tx: Transaction, asker: Asker) -> Usage | None:
+        """The rule about money that leaves this member least, the operator's own left out; None: there is none."""
+        usages = await self._usages(tx, asker)
+        purses = [
+            usage for usage in usages if usage.rule.unit is Unit.MONEY and usage.rule.subject is not Subject.OPERATOR
+        ]
+        return min(purses, key=lambda usage: usage.left, default=None)
+
     async def rules(self, guild_id: int) -> list[Rule]:
         """The guild's rules, oldest first."""
         return await self._guilds.list_rules(guild_id)

@@ -19,6 +19,7 @@ from backends.base import Backend
 from config.catalogue import Catalogue, Model
 from config.settings import Settings
 from db.audit import AuditStore
+from db.confirmations import ConfirmationStore
 from db.database import Database
 from db.guilds import GuildStore
 from db.jobs import JobStore
@@ -27,6 +28,7 @@ from domain.job import Job, JobState, Place
 from domain.quota import Subject, Unit
 from domain.request import ImageRequest, Kind
 from jobs.administration import Administration
+from jobs.confirmations import Confirmations
 from jobs.dispatcher import Dispatcher
 from jobs.estimates import Estimates
 from jobs.events import EventStream, StateChanged
@@ -116,6 +118,7 @@ class House:
     outbox: Outbox
     dispatcher: Dispatcher
     intake: Intake
+    confirmations: Confirmations
     _interactions: Iterator[int]
 
     async def ask(
@@ -204,7 +207,9 @@ async def open_house(
     """Open the house on a folder, as the process does at its start. ``working``: the dispatcher takes jobs."""
     clock = clock or Clock()
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = Settings.model_validate({"easel_data_dir": folder, "easel_max_queued_per_user": 1000} | settings)
+    chosen = Settings.model_validate(
+        {"easel_data_dir": folder, "easel_max_queued_per_user": 1000, "easel_confirm_above_usd": 1} | settings
+    )
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database.open(folder / "easel.db"))
         boot = await database.boot(clock.milliseconds)
@@ -225,6 +230,7 @@ async def open_house(
             ring=outbox.ring,
             max_running_per_user=chosen.easel_max_running_per_user,
         )
+        confirmations = Confirmations(database, ConfirmationStore(), guilds, quotas, chosen, clock)
         intake = Intake(
             database=database,
             jobs=jobs,
@@ -237,6 +243,7 @@ async def open_house(
             settings=chosen,
             estimates=estimates,
             events=events,
+            confirmations=confirmations,
             clock=clock,
             wake=dispatcher.wake,
         )
@@ -261,5 +268,6 @@ async def open_house(
             outbox=outbox,
             dispatcher=dispatcher,
             intake=intake,
+            confirmations=confirmations,
             _interactions=itertools.count(boot * 1_000_000),
         )
