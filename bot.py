@@ -37,6 +37,7 @@ from cogs.services import Services
 from cogs.ui import texts
 from config import settings as configuration
 from config.catalogue import Catalogue, load_presets
+from config.parameters import Option
 from config.redaction import Redaction
 from config.settings import Settings
 from db.album import AlbumStore
@@ -211,6 +212,7 @@ async def house(
             events=events,
             jobs=jobs,
             clock=clock,
+            loras=fleet.loras,
         )
 
 
@@ -233,7 +235,8 @@ async def _catalogue(settings: Settings, backends: Mapping[str, Backend]) -> Cat
     catalogue = _all_offers(settings)
     if settings.easel_presets is not None:
         catalogue = catalogue.with_presets(load_presets(settings.easel_presets))
-    RunwareBackend.check_presets(catalogue)
+    if settings.easel_lora_dir is None and not settings.worker_urls:
+        catalogue = catalogue.without("worker", Option.LORA)
     catalogue = catalogue.restricted_to(_keys(backends), await _local_models(settings, backends))
     for setting, kind, key in (
         ("EASEL_IMAGINE_MODEL", Kind.IMAGINE, settings.easel_imagine_model),
@@ -254,9 +257,7 @@ def _keys(backends: Mapping[str, Backend]) -> tuple[str, ...]:
 
 async def _local_models(settings: Settings, backends: Mapping[str, Backend]) -> frozenset[str]:
     """Named by the settings, or else asked for: workers elsewhere say which models they have."""
-    named = frozenset(
-        model.key for model in local_models(settings.easel_local_model, settings.easel_local_edit_model)
-    )
+    named = frozenset(model.key for model in local_models(settings.easel_local_model, settings.easel_local_edit_model))
     if named or not settings.worker_urls or "worker" not in _keys(backends):
         return named
     found = await discovered_models(backends.values())

@@ -59,9 +59,9 @@ def request_body(offer: Offer, request: ImageRequest, *, seed: int, picture: str
                 if word is not None:
                     body[parameter.field] = parameter.values[word]
             case PresetParameter():
-                preset = parameter.presets.get(str(wanted or parameter.default))
-                if preset:
-                    body[parameter.field] = dict(preset)
+                options = parameter.options(request.speed).model_dump(mode="json", exclude_unset=True)
+                if options:
+                    body[parameter.field] = options
             case LorasParameter():
                 if isinstance(wanted, tuple):
                     body[parameter.field] = [_lora(parameter, lora) for lora in wanted if isinstance(lora, Lora)]
@@ -76,11 +76,8 @@ def request_body(offer: Offer, request: ImageRequest, *, seed: int, picture: str
 
 
 def _lora(parameter: LorasParameter, lora: Lora) -> Body:
-    return {
-        parameter.model_field: lora.model,
-        parameter.weight_field: lora.weight,
-        parameter.stage_field: lora.stage.value,
-    }
+    stage: Body = {} if parameter.stage_field is None else {parameter.stage_field: lora.stage.value}
+    return {parameter.model_field: lora.model, parameter.weight_field: lora.weight} | stage
 
 
 def _size_fields(parameter: SizeParameter, size: Size) -> Body:

@@ -40,10 +40,9 @@ from backends.clock import Clock
 from backends.download import OutputFetcher, OutputUnusable
 from backends.http import OPERATOR_SECONDS, PROBE_SECONDS, Answer, HostedApi, Timeouts, Unanswered
 from backends.limiter import KeptHealth, Pace
-from backends.runware_protocol import Answered, Delivery, Problem, Result, balance, check_accelerators, read
+from backends.runware_protocol import Answered, Delivery, Problem, Result, balance, read
 from backends.webhooks import Webhooks, sleep_until_told
-from config.catalogue import Catalogue, Offer
-from config.parameters import Option, PresetParameter
+from config.catalogue import Offer
 from config.settings import Settings
 from domain.errors import Code, EaselError, InternalError, OperatorError
 from domain.job import Failure
@@ -155,20 +154,6 @@ class RunwareBackend:
             ),
         )
 
-    @staticmethod
-    def check_presets(catalogue: Catalogue) -> None:
-        """Refuse presets whose accelerator options the vendor would refuse.
-
-        Raises OperatorError (SETTING_INVALID) that names the preset and what is wrong with it.
-        """
-        for offer in catalogue.offers().values():
-            speed = offer.parameters.get(Option.SPEED)
-            if offer.backend == RunwareBackend.key and isinstance(speed, PresetParameter):
-                for word, preset in speed.presets.items():
-                    problem = check_accelerators(preset)
-                    if problem is not None:
-                        raise OperatorError(Code.SETTING_INVALID, setting="EASEL_PRESETS", problem=f"{word}: {problem}")
-
     async def run(self, call: Call) -> Events:
         """Submit, and look up what was lost on the way; then follow. See ``Backend.run``."""
         task = self._task(call)
@@ -203,14 +188,6 @@ class RunwareBackend:
 
     def _task(self, call: Call) -> Body:
         body = request_body(call.offer, call.request, seed=call.pictures[0].seed)
-        accelerators = body.get("acceleratorOptions")
-        steps = body.get("steps")
-        if isinstance(accelerators, dict):
-            problem = check_accelerators(accelerators, steps if isinstance(steps, int) else None)
-            if problem is not None:
-                raise RequestRefused(
-                    OperatorError(Code.BACKEND_REFUSED, backend=self.key, status=0, reason=problem, option="speed")
-                )
         uuid = call.pictures[0].submission_id
         webhook: Body = {} if self._webhooks is None else {"webhookURL": self._webhooks.private_url(uuid)}
         return {

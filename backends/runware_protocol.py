@@ -1,13 +1,13 @@
-"""Runware's words: what an operator decides about every task, what an answer says about one, what accelerators ask."""
+"""Runware's words: what an operator decides about every task, what an answer says about one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, Self
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt, ValidationError, model_validator
+from pydantic import JsonValue
 
 from backends.body import Body
-from config.catalogue import Offer, first_problem
+from config.catalogue import Offer
 from domain.errors import Code, EaselError, OperatorError, UserError
 
 _SAFETY = frozenset(
@@ -193,63 +193,6 @@ def _problem(inner: JsonValue, item: Mapping[str, JsonValue]) -> Problem:
         message=message if isinstance(message, str) else "",
         parameters=tuple(name for name in names if isinstance(name, str) and name),
     )
-
-
-_Threshold = Annotated[float, Field(ge=0, le=1, multiple_of=0.01, strict=True)]
-
-
-class _Accelerators(BaseModel):
-    """``acceleratorOptions`` of "HiDream-I1 Full": all twelve, with their ranges and what they ask of each other."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    cacheStartStep: Annotated[StrictInt, Field(ge=0)] | None = None
-    cacheEndStep: Annotated[StrictInt, Field(ge=1)] | None = None
-    cacheStartStepPercentage: Annotated[StrictInt, Field(ge=0, le=99)] | None = None
-    cacheEndStepPercentage: Annotated[StrictInt, Field(ge=1, le=100)] | None = None
-    cacheMaxConsecutiveSteps: Annotated[StrictInt, Field(ge=1, le=5)] | None = None
-    fbCache: StrictBool = False
-    fbCacheThreshold: _Threshold | None = None
-    teaCache: StrictBool = False
-    teaCacheDistance: _Threshold | None = None
-    dbCache: StrictBool = False
-    dbCacheThreshold: _Threshold | None = None
-    dbCacheSkipInterval: Annotated[StrictInt, Field(ge=1)] | None = None
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        for start, start_percentage in (
-            (self.cacheStartStep, self.cacheStartStepPercentage),
-            (self.cacheEndStep, self.cacheEndStepPercentage),
-        ):
-            if start is not None and start_percentage is not None:
-                raise ValueError("a step and its percentage are alternatives")
-        for first, last in (
-            (self.cacheStartStep, self.cacheEndStep),
-            (self.cacheStartStepPercentage, self.cacheEndStepPercentage),
-        ):
-            if first is not None and last is not None and first >= last:
-                raise ValueError("the cache must end after it starts")
-        for on, name, values in (
-            (self.fbCache, "fbCache", (self.fbCacheThreshold,)),
-            (self.teaCache, "teaCache", (self.teaCacheDistance,)),
-            (self.dbCache, "dbCache", (self.dbCacheThreshold, self.dbCacheSkipInterval)),
-        ):
-            if not on and any(value is not None for value in values):
-                raise ValueError(f"{name} has settings and is off")
-        return self
-
-
-def check_accelerators(options: Mapping[str, JsonValue], steps: int | None = None) -> str | None:
-    """One line that says why the vendor would refuse these options for so many steps; None where it would not."""
-    try:
-        accelerators = _Accelerators.model_validate(options)
-    except ValidationError as error:
-        return first_problem(error).replace("Value error, ", "")
-    end = accelerators.cacheEndStep
-    if steps is not None and end is not None and end > steps:
-        return f"cacheEndStep {end} is beyond the last of {steps} steps"
-    return None
 
 
 def balance(body: JsonValue) -> float | None:

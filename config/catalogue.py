@@ -22,15 +22,20 @@ from config.parameters import (
     filled_twice,
     given,
 )
+from domain.accelerators import AcceleratorOptions
 from domain.errors import Code, OperatorError, UserError
 from domain.money import MicroUSD, micro_usd
 from domain.request import ImageRequest, Kind, Size
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 _PRESET_WORD = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,29}$")]
-_PRESETS: TypeAdapter[dict[str, dict[str, dict[str, JsonValue]]]] = TypeAdapter(
-    dict[str, dict[_PRESET_WORD, dict[str, JsonValue]]]
+Presets = Mapping[str, Mapping[str, AcceleratorOptions]]
+"""An operator's own words for ``speed``: by backend, then by word."""
+_PRESETS: TypeAdapter[dict[str, dict[str, AcceleratorOptions]]] = TypeAdapter(
+    dict[str, dict[_PRESET_WORD, AcceleratorOptions]]
 )
+WORKER = "worker"
+"""Key of Easel's own GPU worker among the backends."""
 EXACT = "exact"
 """The speed at which nothing is left out; every offer has it, whether it lists it or not."""
 
@@ -79,6 +84,16 @@ class Offer(Strict):
             raise ValueError(f"the field {twice} is filled twice")
         return self
 
+    @model_validator(mode="after")
+    def _the_worker_can_do_its_presets(self) -> Self:
+        speed = self.parameters.get(Option.SPEED)
+        if self.backend == WORKER and isinstance(speed, PresetParameter):
+            for word, options in speed.presets.items():
+                problem = options.problem_for_worker()
+                if problem is not None:
+                    raise ValueError(f"speed {word}: {problem}")
+        return self
+
     @property
     def key(self) -> str:
         """Unique in the catalogue: ``wavespeed:hidream-i1-dev``."""
@@ -112,9 +127,7 @@ class Offer(Strict):
         """
         if self.price is None or self.priced_at is None or self.price == 0:
             return self.price
-        size = self.size_of(request)
-        parameter = self.parameters.get(Option.STEPS)
-        steps = request.steps or (parameter.default if isinstance(parameter, IntegerParameter) else None)
+        size, steps = self.size_of(request), self._steps_of(request)
         if size is None or steps is None:
             return None
         work = Decimal(size.width * size.height) / self.priced_at.pixels * steps / self.priced_at.steps
@@ -145,6 +158,16 @@ class Offer(Strict):
                 parameter.check(option.value, value)
             except UserError as error:
                 yield error
+        speed, steps = self.parameters.get(Option.SPEED), self._steps_of(request)
+        if isinstance(speed, PresetParameter) and steps is not None:
+            try:
+                speed.options(request.speed).check_steps(steps)
+            except UserError as error:
+                yield error
+
+    def _steps_of(self, request: ImageRequest) -> int | None:
+        parameter = self.parameters.get(Option.STEPS)
+        return request.steps or (parameter.default if isinstance(parameter, IntegerParameter) else None)
 
 
 class Model(Strict):
@@ -204,14 +227,27 @@ class Catalogue:
             offers = tuple(
                 offer
                 for offer in model.offers
-                if offer.backend in allowed and (offer.backend != "worker" or model.key in local)
+                if offer.backend in allowed and (offer.backend != WORKER or model.key in local)
             )
             if offers:
                 kept.append(model.model_copy(update={"offers": offers}))
         return Catalogue(kept)
 
-    def with_presets(self, presets: Mapping[str, Mapping[str, dict[str, JsonValue]]]) -> "Catalogue":
-        """The catalogue with an operator's own words for ``speed``: by backend, then by word."""
+    def without(self, backend: str, option: Option) -> "Catalogue":
+        """The catalogue in which no offer of the backend takes the option."""
+        kept = []
+        for model in self:
+            offers = []
+            for offer in model.offers:
+                if offer.backend == backend and option in offer.parameters:
+                    parameters = {key: value for key, value in offer.parameters.items() if key is not option}
+                    offer = offer.model_copy(update={"parameters": parameters})
+                offers.append(offer)
+            kept.append(model.model_copy(update={"offers": tuple(offers)}))
+        return Catalogue(kept)
+
+    def with_presets(self, presets: Presets) -> "Catalogue":
+        """The catalogue with an operator's own words for ``speed``."""
         kept = []
         for model in self:
             offers = []
@@ -300,10 +336,10 @@ class Catalogue:
         return None
 
 
-def load_presets(path: Path) -> dict[str, dict[str, dict[str, JsonValue]]]:
+def load_presets(path: Path) -> Presets:
     """An operator's own words for ``speed``, for ``Catalogue.with_presets``: a table a backend, in it one a word.
 
-    Raises OperatorError (SETTING_INVALID). What stands in a preset is checked by the backend.
+    Raises OperatorError (SETTING_INVALID) that names the word and the option.
     """
     try:
         presets = _PRESETS.validate_python(tomllib.loads(path.read_text("utf-8")))
@@ -317,6 +353,12 @@ def load_presets(path: Path) -> dict[str, dict[str, dict[str, JsonValue]]]:
         raise OperatorError(
             Code.SETTING_INVALID, setting="EASEL_PRESETS", problem=f"{path.name}: `{EXACT}` cannot mean anything else"
         )
+    for word, options in presets.get(WORKER, {}).items():
+        problem = options.problem_for_worker()
+        if problem is not None:
+            raise OperatorError(
+                Code.SETTING_INVALID, setting="EASEL_PRESETS", problem=f"{path.name}: {WORKER}.{word}: {problem}"
+            )
     return presets
 
 
@@ -325,5 +367,6 @@ def first_problem(error: Exception) -> str:
     if isinstance(error, ValidationError):
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
-        return f"{where}: {problem['msg']}" if where else problem["msg"]
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"{where}: {message}" if where else message
     return str(error).splitlines()[0]

@@ -9,10 +9,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from domain.accelerators import AcceleratorOptions
 from domain.errors import Code, UserError
-from domain.request import ImageRequest, InputPicture, Lora, Size
+from domain.request import ImageRequest, InputPicture, Lora, LoraStage, Size
 
 
 class Option(StrEnum):
@@ -152,13 +153,13 @@ class ChoiceParameter(_OneField):
 
 
 class PresetParameter(_OneField):
-    """A word that stands for a set of the provider's fields, sent as an object (an empty one is left out).
+    """A word that stands for accelerator options, sent as an object (an empty one is left out).
 
     Operators add words of their own (``Catalogue.with_presets``).
     """
 
     type: Literal["preset"]
-    presets: dict[str, dict[str, JsonValue]]
+    presets: dict[str, AcceleratorOptions]
     default: str
 
     @model_validator(mode="after")
@@ -172,27 +173,36 @@ class PresetParameter(_OneField):
         if value not in self.presets:
             raise not_a_choice(option, str(value), self.presets)
 
+    def options(self, word: str | None) -> AcceleratorOptions:
+        """What a word that was checked stands for; None is the default. ``exact`` need not be listed."""
+        return self.presets.get(word or self.default, AcceleratorOptions())
+
 
 class LorasParameter(_OneField):
-    """A list of LoRAs, each an object with the three fields named here. The range and the step are of the weight."""
+    """A list of LoRAs, each an object with the fields named here. The range and the step are of the weight.
+
+    Without a ``stage_field`` they work on the whole denoising.
+    """
 
     type: Literal["loras"]
     model_field: str
     weight_field: str
-    stage_field: str
+    stage_field: str | None = None
     minimum: float
     maximum: float
     step: float
     most: int
 
     def check(self, option: str, value: Given) -> None:
-        """Raises UserError (OPTION_OUT_OF_RANGE, OPTION_NOT_A_STEP)."""
+        """Raises UserError (OPTION_OUT_OF_RANGE, OPTION_NOT_A_STEP, OPTION_NOT_A_CHOICE)."""
         assert isinstance(value, tuple)
         if len(value) > self.most:
             raise out_of_range(f"number of {option}s", len(value), 0, self.most)
         for lora in value:
             assert isinstance(lora, Lora)
             check_number(f"weight of {option}", lora.weight, self.minimum, self.maximum, self.step)
+            if self.stage_field is None and lora.stage is not LoraStage.BOTH:
+                raise not_a_choice(f"stage of {option}", lora.stage, [LoraStage.BOTH])
 
 
 class SizeParameter(_OneField):

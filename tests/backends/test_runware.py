@@ -19,9 +19,10 @@ from backends.base import (
     Working,
 )
 from backends.runware import RunwareBackend
-from backends.runware_protocol import Delivery, check_accelerators
-from config.catalogue import Catalogue
+from backends.runware_protocol import Delivery
+from config.catalogue import Offer
 from config.settings import load
+from domain.accelerators import AcceleratorOptions
 from domain.errors import Code, OperatorError
 from domain.money import micro_usd
 from domain.request import Lora, LoraStage, PictureFormat, Size
@@ -118,7 +119,7 @@ async def test_every_model_of_theirs(server: RunwareServer, clock: FakeClock, tm
         assert isinstance((await collect(backend.run(make_call(offer(f"runware:{model}"), tmp_path))))[-1], Made)
 
 
-ACCELERATORS: dict[str, Any] = {
+ALL_STEPS: dict[str, Any] = {
     "cacheStartStep": 2,
     "cacheEndStep": 28,
     "cacheMaxConsecutiveSteps": 4,
@@ -133,60 +134,31 @@ ACCELERATORS: dict[str, Any] = {
 PERCENTAGES: dict[str, Any] = {"fbCache": True, "cacheStartStepPercentage": 10, "cacheEndStepPercentage": 90}
 
 
-@pytest.mark.parametrize("preset", [ACCELERATORS, PERCENTAGES])
-async def test_all_accelerator_options_have_a_way_in_as_an_operators_word(
-    server: RunwareServer, clock: FakeClock, tmp_path: Path, preset: dict[str, Any]
-) -> None:
-    catalogue = CATALOGUE.with_presets({"runware": {"mine": preset}})
-    RunwareBackend.check_presets(catalogue)
-    mine = catalogue.offer("runware:hidream-i1-full")
+def with_word(options: dict[str, Any]) -> Offer:
+    """Full's offer, in which ``mine`` stands for these options."""
+    presets = {"runware": {"mine": AcceleratorOptions.model_validate(options)}}
+    mine = CATALOGUE.with_presets(presets).offer("runware:hidream-i1-full")
     assert mine is not None
+    return mine
+
+
+@pytest.mark.parametrize("options", [ALL_STEPS, PERCENTAGES])
+async def test_all_accelerator_options_have_a_way_in_as_an_operators_word(
+    server: RunwareServer, clock: FakeClock, tmp_path: Path, options: dict[str, Any]
+) -> None:
     async with runware(server, clock) as backend:
-        await collect(backend.run(make_call(mine, tmp_path, speed="mine")))
-    assert server.received[0].body[0]["acceleratorOptions"] == preset
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        {"cacheStartStep": 5, "cacheEndStep": 5},
-        {"cacheStartStepPercentage": 50, "cacheEndStepPercentage": 40},
-        {"cacheStartStep": 1, "cacheStartStepPercentage": 1},
-        {"cacheEndStep": 1, "cacheEndStepPercentage": 1},
-        {"cacheStartStep": -1},
-        {"cacheEndStep": 0},
-        {"cacheEndStepPercentage": 101},
-        {"cacheMaxConsecutiveSteps": 6},
-        {"fbCache": 1},
-        {"fbCache": True, "fbCacheThreshold": 1.01},
-        {"teaCache": True, "teaCacheDistance": 0.005},
-        {"teaCacheDistance": 0.5},
-        {"dbCache": True, "dbCacheSkipInterval": 0},
-        {"warpCache": True},
-    ],
-)
-def test_accelerators_that_do_not_fit_together_are_found_at_the_start(broken: dict[str, Any]) -> None:
-    assert check_accelerators(broken) is not None
-    with pytest.raises(OperatorError) as refused:
-        RunwareBackend.check_presets(CATALOGUE.with_presets({"runware": {"mine": broken}}))
-    assert str(refused.value.parameters["problem"]).startswith("mine: ")
-
-
-def test_what_ships_fits_together() -> None:
-    RunwareBackend.check_presets(Catalogue.load())
-    assert check_accelerators(ACCELERATORS) is None
-    assert check_accelerators(ACCELERATORS, steps=28) is None
+        await collect(backend.run(make_call(with_word(options), tmp_path, speed="mine")))
+    assert server.received[0].body[0]["acceleratorOptions"] == options
 
 
 async def test_a_cache_that_ends_after_the_last_step_is_not_sent(
     server: RunwareServer, clock: FakeClock, tmp_path: Path
 ) -> None:
-    mine = CATALOGUE.with_presets({"runware": {"mine": ACCELERATORS}}).offer("runware:hidream-i1-full")
-    assert mine is not None
     async with runware(server, clock) as backend:
         with pytest.raises(RequestRefused) as ended:
-            await collect(backend.run(make_call(mine, tmp_path, speed="mine", steps=20)))
-    assert ended.value.error.parameters["option"] == "speed"
+            await collect(backend.run(make_call(with_word(ALL_STEPS), tmp_path, speed="mine", steps=20)))
+    assert ended.value.error.code is Code.STEPS_TOO_FEW
+    assert ended.value.error.parameters == {"option": "cacheEndStep 28", "steps": 20, "minimum": 28}
     assert server.received == []
 
 

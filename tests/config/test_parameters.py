@@ -19,7 +19,7 @@ SPEED = {
     "type": "preset",
     "field": "accelerator",
     "default": "exact",
-    "presets": {"exact": {}, "fast": {"cache": True}},
+    "presets": {"exact": {}, "fast": {"teaCache": True}, "late": {"teaCache": True, "cacheEndStep": 30}},
 }
 LORA = {
     "type": "loras",
@@ -71,11 +71,20 @@ def test_nothing_to_object_to() -> None:
         ({"loras": (Lora(model="a", weight=5),)}, (Code.OPTION_OUT_OF_RANGE, "weight of lora")),
         ({"loras": (Lora(model="a", weight=0.005),)}, (Code.OPTION_NOT_A_STEP, "weight of lora")),
         ({"negative_prompt": "no"}, (Code.NO_OFFER, "negative_prompt")),
+        ({"speed": "fast", "steps": 1}, (Code.STEPS_TOO_FEW, "teaCache")),
+        ({"speed": "late", "steps": 29}, (Code.STEPS_TOO_FEW, "cacheEndStep 30")),
     ],
 )
 def test_objections(options: dict[str, Any], expected: tuple[Code, str]) -> None:
     offer = make_offer(steps=STEPS, guidance=GUIDANCE, scheduler=SCHEDULER, speed=SPEED, lora=LORA)
     assert objections(offer, **options) == [expected]
+
+
+def test_without_a_field_for_it_a_lora_works_on_the_whole_denoising() -> None:
+    offer = make_offer(lora=LORA | {"stage_field": None})
+    assert objections(offer, loras=(Lora(model="a"),)) == []
+    late = (Lora(model="a", stage=LoraStage.LOW),)
+    assert objections(offer, loras=late) == [(Code.OPTION_NOT_A_CHOICE, "stage of lora")]
 
 
 def test_exact_is_what_every_offer_can_do() -> None:
@@ -101,6 +110,7 @@ def test_a_price_that_follows_the_work() -> None:
     [
         {"scheduler": SCHEDULER | {"default": "Dice"}},
         {"speed": SPEED | {"default": "warp"}},
+        {"speed": SPEED | {"presets": {"exact": {}, "fast": {"warpCache": True}}}},
         {"steps": STEPS | {"field": "prompt"}},
         {"steps": STEPS | {"colour": "red"}},
     ],
@@ -110,9 +120,16 @@ def test_an_offer_that_makes_no_sense_is_not_loaded(broken: dict[str, Any]) -> N
         make_offer(**broken)
 
 
+def test_an_offer_of_the_worker_has_one_cache_a_word() -> None:
+    two = {"exact": {}, "fast": {"fbCache": True, "teaCache": True}}
+    make_offer(speed=SPEED | {"presets": two})
+    with pytest.raises(ValidationError, match="fbCache and teaCache exclude each other"):
+        make_offer({"backend": "worker"}, speed=SPEED | {"presets": two})
+
+
 def test_operators_add_words_for_speed(tmp_path: Path) -> None:
     file = tmp_path / "presets.toml"
-    file.write_text("[runware.turbo]\nteaCache = true\nteaCacheDistance = 0.7\n[nobody.fast]\nx = 1\n")
+    file.write_text("[runware.turbo]\nteaCache = true\nteaCacheDistance = 0.7\n[nobody.fast]\nfbCache = true\n")
     catalogue = Catalogue.load().with_presets(load_presets(file))
     for offer in catalogue.offers().values():
         speed = offer.parameters.get(Option.SPEED)
@@ -122,14 +139,26 @@ def test_operators_add_words_for_speed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[runware", "runware = 1", "[runware.'No Spaces']\nx = 1", "[runware]\nx = 1", "[runware.exact]\nx = 1"]
+    ("text", "named"),
+    [
+        ("[runware", ""),
+        ("runware = 1", "runware"),
+        ("[runware.'No Spaces']\nfbCache = true", "No Spaces"),
+        ("[runware]\nfbCache = true", "fbCache"),
+        ("[runware.exact]\nfbCache = true", "exact"),
+        ("[runware.mine]\nwarpCache = true", "runware.mine.warpCache"),
+        ("[runware.mine]\nfbCache = true\nfbCacheThreshold = 2.0", "runware.mine.fbCacheThreshold"),
+        ("[worker.mine]\nfbCache = true\nteaCache = true", "worker.mine: fbCache and teaCache"),
+        ("[worker.mine]\ncacheStartStep = 2", "worker.mine: cacheStartStep"),
+    ],
 )
-def test_a_file_of_presets_that_makes_no_sense(tmp_path: Path, text: str) -> None:
+def test_a_file_of_presets_that_makes_no_sense(tmp_path: Path, text: str, named: str) -> None:
     file = tmp_path / "presets.toml"
     file.write_text(text)
     with pytest.raises(OperatorError) as refused:
         load_presets(file)
     assert refused.value.parameters["setting"] == "EASEL_PRESETS"
+    assert named in str(refused.value.parameters["problem"])
 
 
 def test_a_file_of_presets_that_is_not_there(tmp_path: Path) -> None:
