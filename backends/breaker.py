@@ -135,19 +135,15 @@ class Breaker:
         self._probe = None
         self._problem = problem
 
-    def looked(self, *, well: bool) -> None:
-        """The backend was asked how it is. Where it is not well, that was the probe."""
-        match self.state:
-            case BreakerState.HELD:
-                if well and self._now() >= self._until:
-                    self._close()
-            case BreakerState.HALF_OPEN:
-                if not well and self._probe is None and self._problem is not None:
-                    self.failed(self._problem)
-            case BreakerState.CLOSED | BreakerState.OPEN:
-                pass
-            case unknown:
-                assert_never(unknown)
+    def found_well(self) -> None:
+        """The backend was asked how it is, and says that it is well. Pictures it has yet to show."""
+        if self._state is BreakerState.HELD and self._now() >= self._until:
+            self._close()
+
+    def found_down(self) -> None:
+        """The backend was asked how it is, and is down: no call need be the probe."""
+        if self.state is BreakerState.HALF_OPEN and self._probe is None and self._problem is not None:
+            self.failed(self._problem)
 
     def _open(self, rest: float, problem: Failure) -> None:
         self._state = BreakerState.OPEN

@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from backends.base import Backend, Health, HealthState
+from backends.base import (
+    Backend,
+    BackendFailed,
+    BackendUnavailable,
+    CallEnded,
+    Health,
+    HealthState,
+    OutcomeUnknown,
+    WorkerDied,
+)
+from backends.breaker import Breaker, BreakerState
 from backends.selector import LASTING_PROBLEMS, BackendFacts
 from domain.errors import Code
 from domain.job import Failure
@@ -21,6 +31,10 @@ from domain.request import ImageRequest
 
 log = logging.getLogger(__name__)
 
+HEALTH_PATIENCE_SECONDS: Final = 30.0
+"""One that does not even say how it is for so long is down."""
+_FAULTS: Final = frozenset({Code.BACKEND_FAILED, Code.BACKEND_ANSWER_INVALID, Code.DEADLINE_PASSED, Code.WORKER_DIED})
+"""Ends of accepted work that the backend is to blame for, and not the wish."""
 HEALTH_SECONDS: Final = 2.0
 """Between two looks at a backend; those that ask a vendor keep the answer for longer themselves."""
 PROMPTS_REMEMBERED: Final = 24
@@ -30,9 +44,12 @@ PROMPTS_REMEMBERED: Final = 24
 @dataclass(slots=True)
 class _Member:
     backend: Backend
+    breaker: Breaker
     health: Health = field(default_factory=lambda: Health(HealthState.DOWN, slots=0))
     busy: int = 0
     cooling_until: float = 0.0
+    rate_limited: bool = False
+    """It asked itself to be left alone until then."""
     busy_until: dict[str, float] = field(default_factory=dict)
     """Job id -> when it is expected to be over."""
     prompts: OrderedDict[int, None] = field(default_factory=OrderedDict)
@@ -43,6 +60,20 @@ class _Member:
     def free(self) -> int:
         """Slots that a call could take."""
         return max(0, self.health.slots - self.busy)
+
+    @property
+    def slots(self) -> int:
+        """How many calls may be on it: one more than there are while it is tried with one."""
+        if self.breaker.state is BreakerState.HALF_OPEN:
+            return min(self.health.slots, self.busy + 1)
+        return self.health.slots
+
+    def wait_seconds(self, now: float) -> float:
+        """Until a slot is free and the model is loaded. What is overdue takes as long again as it is overdue."""
+        loading = self.health.loading_seconds or 0.0
+        if self.free:
+            return loading
+        return min((abs(end - now) for end in self.busy_until.values()), default=0.0) + loading
 
     def serves(self, model: str | None) -> bool:
         """Whether it has the model; one that does not say which it has has all."""
@@ -65,8 +96,8 @@ class Fleet:
     """Keeps the facts that the selector chooses by."""
 
     def __init__(self, backends: Mapping[str, Backend], clock: Callable[[], datetime]) -> None:
-        self._members = {key: _Member(backend) for key, backend in backends.items()}
         self._clock = clock
+        self._members = {key: _Member(backend, Breaker(self._now)) for key, backend in backends.items()}
         self._freed = asyncio.Condition()
         self.on_change: Callable[[], None] = lambda: None
         """Called when a backend may take a call that it could not take before."""
@@ -88,7 +119,7 @@ class Fleet:
     def _together(self, members: Sequence[_Member], model: str | None) -> BackendFacts:
         now = self._now()
         up = [member for member in members if member.health.state is not HealthState.DOWN and member.serves(model)]
-        usable = [member for member in up if member.cooling_until <= now]
+        usable = [member for member in up if member.cooling_until <= now and member.breaker.allows]
         if not up:
             down = [member for member in members if member.health.state is HealthState.DOWN]
             # One that will come back by itself lets the job wait.
@@ -98,28 +129,95 @@ class Fleet:
             missing = Failure(Code.MODEL_NOT_FOUND, {"model": model or ""})
             return BackendFacts(HealthState.DOWN, slots=0, problem=missing)
         if not usable:
-            return _facts_of(min(up, key=lambda member: member.cooling_until))
+            # One that is merely left alone for a while comes back sooner than one that rests.
+            return _facts_of(min(up, key=lambda member: (not member.breaker.allows, member.cooling_until)))
         best = min(usable, key=lambda member: member.health.state is HealthState.LOADING)
         return BackendFacts(
             health=best.health.state,
-            slots=sum(max(member.health.slots, member.busy) for member in usable),
+            slots=sum(max(member.slots, member.busy) for member in usable),
             busy=sum(member.busy for member in usable),
+            wait_seconds=min(member.wait_seconds(now) for member in usable),
         )
 
     def health(self) -> dict[str, Health]:
         """How each backend was at the last look."""
         return {key: member.health for key, member in self._members.items()}
 
-    def cool_down(self, key: str, seconds: float) -> None:
-        """Leave a backend alone for a while."""
+    def loras(self) -> list[str]:
+        """Names of the LoRAs that some place has in its folder, by alphabet."""
+        found = {name for member in self._members.values() for name in member.health.loras}
+        return sorted(found, key=str.casefold)
+
+    def cool_down(self, key: str, seconds: float, *, rate_limited: bool = False) -> None:
+        """Leave a backend alone for a while. ``rate_limited``: it asked for that itself."""
         member = self._members[key]
-        member.cooling_until = max(member.cooling_until, self._now() + seconds)
+        until = self._now() + seconds
+        if until >= member.cooling_until:
+            member.cooling_until = until
+            member.rate_limited = rate_limited
 
     def next_change(self) -> float | None:
         """Seconds until a backend may be asked again; None where none is being left alone."""
         now = self._now()
-        pauses = [member.cooling_until - now for member in self._members.values() if member.cooling_until > now]
-        return min(pauses, default=None)
+        ends = [member.cooling_until for member in self._members.values()]
+        ends += [end for member in self._members.values() if (end := member.breaker.opens_at) is not None]
+        return min((end - now for end in ends if end > now), default=None)
+
+    # The breakers.
+
+    def admit(self, place: str, job_id: str) -> None:
+        """A job starts there: where the place is being tried with one, this is the one."""
+        self._members[place].breaker.admit(job_id)
+
+    def is_probe(self, place: str, job_id: str) -> bool:
+        """Whether the job is the one that the place is being tried with."""
+        return self._members[place].breaker.is_probe(job_id)
+
+    def is_suspended(self, place: str) -> bool:
+        """Nothing new may be sent there now."""
+        return self._members[place].breaker.state in (BreakerState.OPEN, BreakerState.HELD)
+
+    def problem(self, place: str) -> Failure | None:
+        """Why nothing is sent there; None where something is."""
+        return self._members[place].breaker.problem
+
+    def worked(self, place: str) -> None:
+        """A picture came from there."""
+        self._told(place, Breaker.succeeded)
+
+    def hung(self, place: str, problem: Failure) -> None:
+        """A call there told nothing for its whole deadline."""
+        self._told(place, lambda breaker: breaker.failed(problem, hung=True))
+
+    def ended(self, place: str, ended: CallEnded) -> None:
+        """A call there ended so: the breaker judges the place by it."""
+        problem = Failure(ended.error.code, ended.error.parameters)
+        match ended:
+            case BackendUnavailable() if problem.code is Code.BACKEND_RATE_LIMITED:
+                pass
+            case BackendUnavailable() if problem.code in LASTING_PROBLEMS:
+                seconds = ended.retry_after
+                self._told(place, lambda breaker: breaker.hold(problem, seconds))
+            case BackendUnavailable() | WorkerDied():
+                self._told(place, lambda breaker: breaker.failed(problem))
+            case OutcomeUnknown() | BackendFailed() if problem.code is Code.DEADLINE_PASSED:
+                self.hung(place, problem)
+            case OutcomeUnknown():
+                self._told(place, lambda breaker: breaker.failed(problem))
+            case BackendFailed() if problem.code in _FAULTS:
+                self._told(place, lambda breaker: breaker.failed(problem))
+            case _:
+                pass  # The wish was at fault.
+
+    def _told(self, place: str, tell: Callable[[Breaker], None]) -> None:
+        breaker = self._members[place].breaker
+        before = breaker.state
+        tell(breaker)
+        if breaker.state is not before:
+            problem = breaker.problem
+            why = f" ({problem.code.value})" if problem is not None else ""
+            log.info("the breaker of %s is %s%s", place, breaker.state.value.replace("_", "-"), why)
+            self.on_change()
 
     def seconds_until_free(self) -> list[float]:
         """For each slot, the seconds until it is free, as far as can be told."""
@@ -139,6 +237,7 @@ class Fleet:
     def forget(self, key: str, job_id: str) -> None:
         """The job is over."""
         self._members[key].busy_until.pop(job_id, None)
+        self._members[key].breaker.dismiss(job_id)
 
     def try_take(self, key: str, request: ImageRequest | None = None) -> str | None:
         """Take a slot of a backend if one is free, and say at which place.
@@ -173,7 +272,11 @@ class Fleet:
         return [
             (place, member)
             for place, member in self._members.items()
-            if member.backend.key == key and member.free and member.serves(model) and member.cooling_until <= now
+            if member.backend.key == key
+            and member.free
+            and member.serves(model)
+            # What goes on with work that a backend has already is not kept waiting.
+            and (request is None or (member.cooling_until <= now and member.breaker.allows))
         ]
 
     async def take(self, key: str) -> str:
@@ -211,6 +314,7 @@ class Fleet:
             and member.health.state is not HealthState.DOWN
             and member.serves(model)
             and member.cooling_until <= now
+            and member.breaker.allows
             for name, member in self._members.items()
         )
 
@@ -241,11 +345,17 @@ class Fleet:
         while True:
             member.look_now.clear()
             try:
-                health = await member.backend.health()
+                async with asyncio.timeout(HEALTH_PATIENCE_SECONDS):
+                    health = await member.backend.health()
+            except TimeoutError:
+                silent = Failure(Code.BACKEND_UNREACHABLE, {"backend": key, "reason": "no answer in time"})
+                health = Health(HealthState.DOWN, slots=0, problem=silent)
             except Exception:
                 # The boundary of one backend: whatever broke in it, the others are looked at.
                 log.exception("the health of backend %s cannot be told", key)
                 health = Health(HealthState.DOWN, slots=0)
+            well = health.state is not HealthState.DOWN
+            self._told(key, Breaker.found_well if well else Breaker.found_down)
             if health != member.health:
                 if health.state is not member.health.state or health.problem != member.health.problem:
                     log.info("backend %s is %s %s", key, health.state.value, _why(health))
@@ -290,12 +400,17 @@ class Fleet:
 
 
 def _facts_of(member: _Member) -> BackendFacts:
+    held = member.breaker.state is BreakerState.HELD
     return BackendFacts(
-        health=member.health.state,
+        # What only an operator can mend is nothing to wait for, however well the place says it is.
+        health=HealthState.DOWN if held else member.health.state,
         slots=member.health.slots,
         busy=member.busy,
         cooling_until=member.cooling_until,
-        problem=member.health.problem,
+        rate_limited=member.rate_limited,
+        suspended=not member.breaker.allows,
+        suspended_until=member.breaker.opens_at,
+        problem=member.breaker.problem if not member.breaker.allows else member.health.problem,
     )
 
 

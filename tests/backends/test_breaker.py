@@ -114,17 +114,17 @@ def test_what_ends_while_it_is_open_changes_nothing() -> None:
     at = breaker.opens_at
     breaker.succeeded()
     breaker.failed(PROBLEM, hung=True)
-    breaker.looked(well=True)
+    breaker.found_well()
     assert (breaker.state, breaker.opens_at) == (BreakerState.OPEN, at)
 
 
 def test_a_look_that_finds_it_down_spares_the_probe() -> None:
     clock = FakeClock()
     breaker = half_open(clock)
-    breaker.looked(well=False)
+    breaker.found_down()
     assert (breaker.state, breaker.opens_at) == (BreakerState.OPEN, clock.time + 20)
     clock.time += 20
-    breaker.looked(well=True)
+    breaker.found_well()
     assert (breaker.state, breaker.allows) == (BreakerState.HALF_OPEN, True)
 
 
@@ -134,14 +134,14 @@ def test_what_an_operator_has_to_mend_holds_it_until_it_says_that_it_is_well() -
     breaker.hold(REFUSED, 60)
     breaker.succeeded()
     breaker.failed(PROBLEM)
-    breaker.looked(well=True)
+    breaker.found_well()
     assert (breaker.state, breaker.problem, breaker.allows) == (BreakerState.HELD, REFUSED, False)
     assert breaker.opens_at is None
     clock.time += 3600
     assert breaker.state is BreakerState.HELD, "time alone mends nothing"
-    breaker.looked(well=False)
+    breaker.found_down()
     assert breaker.state is BreakerState.HELD
-    breaker.looked(well=True)
+    breaker.found_well()
     assert breaker.allows
 
 
@@ -196,7 +196,10 @@ class Calls(RuleBasedStateMachine):
 
     @rule(well=st.booleans())
     def look(self, well: bool) -> None:
-        self.breaker.looked(well=well)
+        if well:
+            self.breaker.found_well()
+        else:
+            self.breaker.found_down()
 
     @rule(seconds=st.sampled_from([1, 10, 40, 100]))
     def wait(self, seconds: int) -> None:
