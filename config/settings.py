@@ -32,7 +32,6 @@ BACKEND_ORDER = ("worker", "wavespeed", "runware", "comfyui", "openai")
 """Every backend that this version speaks to, in the order in which it is tried unless set otherwise."""
 
 
-
 class LocalSpeed(StrEnum):
     """How the worker computes."""
 
