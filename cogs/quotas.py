@@ -288,7 +288,7 @@ class QuotaCommands:
                 if rule.unit is Unit.MONEY and rule.subject is Subject.GUILD:
                     usage = (await quotas.preview(rule)).usage
                     assert usage is not None
-                    label = f"{words.amount(rule.unit, rule.limit)} {words.window(rule.window)}"
+                    label = words.allowance(rule.unit, rule.limit, rule.window)
                     budgets.append((label, usage))
         review = await self._services.reports.review(guild_id, user_id, days, zone, budgets)
         return review, await self._services.reports.draw(review.report)

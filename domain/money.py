@@ -25,9 +25,14 @@ def micro_usd(dollars: Decimal | str | int) -> MicroUSD:
     return MicroUSD(int((amount * _MICRO).to_integral_value(rounding=ROUND_CEILING)))
 
 
+def in_usd(amount: MicroUSD) -> Decimal:
+    """Micro-dollars as dollars, exactly."""
+    return Decimal(amount) / _MICRO
+
+
 def format_usd(amount: MicroUSD) -> str:
     """``$0.012``: at least two decimals, no more than are needed."""
-    text = f"{Decimal(amount) / _MICRO:f}"
+    text = f"{in_usd(amount):f}"
     whole, _, fraction = text.partition(".")
     sign = "-" if amount < 0 else ""
     return f"{sign}${whole.removeprefix('-')}.{fraction.rstrip('0').ljust(2, '0')}"

@@ -96,6 +96,11 @@ def number(value: Parameter) -> str:
             return text if abs(value) < 1e15 else f"{value:g}"
 
 
+def tenths(value: float) -> str:
+    """A measured value with one decimal, also where that is a zero."""
+    return format_decimal(value, "0.0", locale=babel_locale(_spoken.get()))
+
+
 def babel_locale(language: Language) -> Locale:
     """What Babel calls the language."""
     return Locale.parse(language.value, sep="-")

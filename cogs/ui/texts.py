@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from cogs.ui import words
-from cogs.ui.language import Plural, say, template, translated
+from cogs.ui.filling import Parameters, filled, more_to_come, quota_exceeded
+from cogs.ui.language import Plural, say, translated
 from domain.errors import Code, EaselError, Parameter
 from domain.job import Failure
-from domain.quota import Subject, Unit, Window
-
-Parameters = Mapping[str, Parameter]
+from jobs.family import Kinship
 
 # What the bot says apart from errors.
 CHECKING_PICTURE: Final = "Checking the picture…"
@@ -82,8 +81,8 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.NO_OFFER: "`{option}` can't be set for {model}. Leave it out, or pick another model.",
     Code.QUEUE_FULL_FOR_USER: "You have {limit} jobs waiting already, which is the most. Wait for one, or /cancel one.",
     Code.QUEUE_FULL: "The line is full: {limit} jobs are waiting. Please try again in a few minutes.",
-    Code.QUOTA_EXCEEDED: "That is {wanted_text}, and {left_text} of {whose} {limit_text} {window_text} "
-    "{verb} left ({used_text} used{held_text}).{reset_text}",
+    # ``filling.quota_exceeded`` says it better where it is known which quota.
+    Code.QUOTA_EXCEEDED: "That is more than a quota here leaves. /quota shows what is left.",
     Code.PICTURE_TOO_LARGE: "The `image` is too large ({size:bytes}); the most is {limit:bytes}. Send a smaller file.",
     Code.PICTURE_TOO_MANY_PIXELS: "The `image` has too many pixels; the most is {limit:megapixels} megapixels. "
     "Send a smaller one.",
@@ -107,7 +106,8 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.NOT_EXEMPT: "That `member` is not exempt, so there is nothing to end. /quotas list shows who is.",
     Code.PAUSED_IN_SERVER: "The admins of this server have paused me, so I take in nothing new. "
     "What is waiting already is still painted.",
-    Code.COOLING_DOWN: "Members wait {seconds:duration} between two jobs in this server. You can ask again {when}.",
+    Code.COOLING_DOWN: "Members wait {seconds:duration} between two jobs in this server. "
+    "You can ask again {ends_at:moment}.",
     Code.CONFIRMATION_GONE: "That question is too old, or it was answered already. If nothing is being painted, "
     "please ask again.",
     Code.DUPLICATE: "That was received already.",
@@ -117,7 +117,7 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     "Ask an admin to allow that, or use another channel.",
     Code.GUILD_NOT_ALLOWED: "This bot works only in the servers that its operator has chosen.",
     Code.ONLY_IN_SERVERS: "This works only inside a server, in a channel that I can post in.",
-    Code.BUDGET_EXHAUSTED: "The operator's budget for paid services is used up for now.{reset_text}",
+    Code.BUDGET_EXHAUSTED: "The operator's budget for paid services is used up for now.",
     Code.PRICE_UNKNOWN: "Nobody has told me what {model} costs at {backend}, so nothing is sent there. "
     "The operator has to set its price.",
     Code.CHARTS_MISSING: "Charts can't be drawn here: matplotlib is not installed. The operator can add it "
@@ -150,8 +150,14 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.UNEXPECTED: "Something went wrong on our side (id `{incident}`). The log names it by that id.",
 }
 
-_IN_BACKTICKS: Final = frozenset({"option", "flag", "job", "incident"})
-"""Parameters that the sentences show as code."""
+_KINSHIP: Final[Mapping[Kinship, str]] = {
+    Kinship.EDITED: "edited",
+    Kinship.REDONE: "redone in another model",
+    Kinship.REWORDED: "with other words",
+    Kinship.REPEATED: "once more",
+    Kinship.VARIED: "varied",
+    Kinship.REROLLED: "rerolled",
+}
 
 _REASONS: Final[Mapping[str, str]] = {
     "only_one": "the only one that can",
@@ -192,88 +198,9 @@ def reason(code: str | None) -> str:
 
 
 def _put_together(code: Code, parameters: Parameters, *, escape: bool) -> str:
-    prepare = _PREPARED.get(code)
-    if prepare is not None:
-        # What is prepared is made of numbers and of our own words.
-        given = _Given({**parameters, **prepare(parameters)}, escape=False)
-    else:
-        given = _Given(parameters, escape=escape)
-    text = _FORMATTER.vformat(template(_SENTENCES[code], parameters), (), given).rstrip()
+    if code is Code.QUOTA_EXCEEDED and (exceeded := quota_exceeded(parameters)):
+        return exceeded
+    text = filled(_SENTENCES[code], parameters, escape=escape)
     # A provider's reason may end anyhow; another sentence may follow.
-    return text if text.endswith((".", "!", "?", "…", "。", "！", "？")) else f"{text}."
-
-
-def _quota(given: Parameters) -> dict[str, Parameter]:
-    try:
-        unit, kind, window = Unit(str(given["unit"])), Subject(str(given["subject"])), Window(str(given["window"]))
-    except (KeyError, ValueError):
-        return {"reset_text": ""}
-    held, resets_at = int(given.get("held", 0)), int(given.get("resets_at", 0))
-    left = int(given.get("left", 0))
-    owner = "your" if kind in (Subject.MEMBER, Subject.ROLE, Subject.EVERY_MEMBER) else "this"
-    place = {Subject.GUILD: "server’s", Subject.CHANNEL: "channel’s", Subject.OPERATOR: "bot’s"}.get(kind, "")
-    return {
-        "wanted_text": words.amount(unit, int(given.get("wanted", 0))),
-        "left_text": str(left) if unit is Unit.IMAGES else words.amount(unit, left),
-        "verb": "is" if left == 1 and unit is Unit.IMAGES else "are",
-        "whose": f"{owner} {place}".strip(),
-        "limit_text": words.amount(unit, int(given.get("limit", 0))),
-        "window_text": words.window(window),
-        "used_text": str(given.get("used", 0)) if unit is Unit.IMAGES else words.amount(unit, int(given["used"])),
-        "held_text": f", {held if unit is Unit.IMAGES else words.amount(unit, held)} held by jobs under way"
-        if held
-        else "",
-        "reset_text": f" More {words.moment(resets_at)}." if resets_at and int(given.get("limit", 0)) else "",
-    }
-
-
-def _cooldown(given: Parameters) -> dict[str, Parameter]:
-    return {"when": words.moment(int(given["ends_at"]))} if "ends_at" in given else {}
-
-
-_PREPARED: Final[Mapping[Code, Callable[[Parameters], dict[str, Parameter]]]] = {
-    Code.QUOTA_EXCEEDED: _quota,
-    Code.BUDGET_EXHAUSTED: _quota,
-    Code.COOLING_DOWN: _cooldown,
-}
-
-
-class _Given(Mapping[str, Any]):
-    """The parameters, made harmless. One that is missing is shown as an ellipsis rather than breaking the answer."""
-
-    def __init__(self, values: Mapping[str, Parameter], *, escape: bool) -> None:
-        self._values = values
-        self._escape = escape
-
-    def __getitem__(self, name: str) -> Parameter:
-        value = self._values.get(name, "…")
-        if not isinstance(value, str) or not self._escape:
-            return value
-        return words.code(value) if name in _IN_BACKTICKS else words.plain(value, 300)
-
-    def __iter__(self) -> Any:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-
-class _Formatter(string.Formatter):
-    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        return kwargs[str(key)]
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if not isinstance(value, int | float):
-            return str(value)
-        match format_spec:
-            case "bytes":
-                return words.size_in_bytes(value)
-            case "megapixels":
-                return words.number(round(value / 1_000_000, 1))
-            case "duration":
-                return words.duration(value)
-            case _:
-                return words.number(value)
-
-
-_FORMATTER: Final = _Formatter()
+    ended = text if text.endswith((".", "!", "?", "…", "。", "！", "？")) else say("{sentence}.", sentence=text)
+    return words.sentences(ended, more_to_come(parameters)) if code is Code.BUDGET_EXHAUSTED else ended

@@ -5,10 +5,17 @@ Whatever a person, a provider or a file has written goes through ``plain`` befor
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime
+from functools import reduce
 from typing import Final
 
-from domain.money import MicroUSD, format_usd
+from babel.numbers import format_currency
+
+from cogs.ui.language import Plural, babel_locale, say, spoken, tenths
+from cogs.ui.language import number as in_language
+from domain.language import Language
+from domain.money import MicroUSD, in_usd
 from domain.quota import Rule, Subject, Unit, Window
 
 # Discord's Markdown: https://support.discord.com/hc/en-us/articles/210298617. "<" opens mentions, emojis and
@@ -53,34 +60,46 @@ def label(text: str, limit: int = 100) -> str:
 def duration(seconds: float) -> str:
     """``8 s``, ``3 min``, ``2 h``: as exact as an estimate deserves."""
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
+        return say("{count} s", count=max(1, round(seconds)))
     if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
+        return say("{count} min", count=round(seconds / 60))
+    return say("{count} h", count=round(seconds / 3600, 1))
 
 
 def took(seconds: float) -> str:
     """A measured time: ``0.4 s``, ``6.1 s``, ``2 min 5 s``."""
     if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+        return say("{count} s", count=tenths(seconds))
+    return say("{minutes} min {seconds} s", minutes=int(seconds // 60), seconds=int(seconds % 60))
 
 
 def price(amount: MicroUSD) -> str:
     """``free`` or dollars."""
-    return format_usd(amount) if amount else "free"
+    return dollars(amount) if amount else say("free")
+
+
+def dollars(amount: MicroUSD) -> str:
+    """``$0.012``, ``0,012 $``: at least two decimals, no more than are needed."""
+    return format_currency(
+        in_usd(amount),
+        "USD",
+        locale=babel_locale(spoken()),
+        currency_digits=False,
+        decimal_quantization=False,
+        group_separator=False,
+    )
 
 
 def size_in_bytes(count: float) -> str:
     """``3.2 MiB``."""
-    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{max(1, round(count / 2**10))} KiB"
+    if count >= 2**20:
+        return say("{count} MiB", count=tenths(count / 2**20))
+    return say("{count} KiB", count=max(1, round(count / 2**10)))
 
 
 def number(value: float) -> str:
     """A number without a needless ``.0``; an absurdly long one is cut."""
-    if isinstance(value, int):
-        return cut(str(value), 24)
-    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:g}"
+    return cut(in_language(value), 24)
 
 
 def bar(share: float, width: int = 12) -> str:
@@ -90,13 +109,24 @@ def bar(share: float, width: int = 12) -> str:
 
 
 def ordinal(value: int) -> str:
-    """``1st``, ``2nd``, ``11th``."""
-    ending = "th" if value % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
-    return f"{value}{ending}"
+    """``1st``, ``2nd``, ``11th``: English alone has it in its sentences."""
+    endings = {"one": "st", "two": "nd", "few": "rd"}
+    return f"{value}{endings.get(babel_locale(Language.ENGLISH).ordinal_form(value), 'th')}"
+
+
+def listed(several: Iterable[str]) -> str:
+    """``a, b, c``."""
+    return reduce(lambda first, second: say("{first}, {second}", first=first, second=second), several)
+
+
+def sentences(*several: str) -> str:
+    """Whole sentences one after another; those that are empty are left out."""
+    given = [sentence for sentence in several if sentence]
+    return reduce(lambda first, second: say("{first} {second}", first=first, second=second), given)
 
 
 def moment(when: datetime | int, style: str = "R") -> str:
-    """A timestamp that every reader sees in their own time zone."""
+    """A timestamp that every reader sees in their own time zone and language."""
     seconds = when if isinstance(when, int) else int(when.timestamp())
     return f"<t:{seconds}:{style}>"
 
@@ -105,42 +135,59 @@ def amount(unit: Unit, value: int) -> str:
     """An amount in the unit's smallest part, in words: ``3 pictures``, ``12 GPU seconds``, ``$0.50``."""
     match unit:
         case Unit.IMAGES:
-            return "1 picture" if value == 1 else f"{value} pictures"
+            return say(Plural("{count} picture", "{count} pictures"), count=value)
         case Unit.GPU_SECONDS:
-            return f"{number(round(value / 1000, 1))} GPU seconds"
+            return say("{count} GPU seconds", count=number(round(value / 1000, 1)))
         case Unit.MONEY:
-            return format_usd(MicroUSD(value))
+            return dollars(MicroUSD(value))
 
 
-def window(value: Window) -> str:
-    """``an hour``, ``a day``."""
-    return "an hour" if value is Window.HOUR else f"a {value.value}"
+def bare_amount(unit: Unit, value: int) -> str:
+    """The same where the unit has just been named: ``3``, ``12 GPU seconds``, ``$0.50``."""
+    return number(value) if unit is Unit.IMAGES else amount(unit, value)
 
 
-def subject(kind: Subject, subject_id: int) -> str:
-    """Whom a rule speaks of. Mentions are shown, not pinged."""
-    match kind:
-        case Subject.GUILD:
-            return "the whole server"
-        case Subject.CHANNEL:
-            return f"<#{subject_id}>"
-        case Subject.ROLE:
-            return f"each member with <@&{subject_id}>"
-        case Subject.MEMBER:
-            return f"<@{subject_id}>"
-        case Subject.EVERY_MEMBER:
-            return "each member"
-        case Subject.OPERATOR:
-            return "this bot in all servers"
+def allowance(unit: Unit, value: int, window: Window) -> str:
+    """``20 pictures a day``."""
+    shown = amount(unit, value)
+    match window:
+        case Window.HOUR:
+            return say("{amount} an hour", amount=shown)
+        case Window.DAY:
+            return say("{amount} a day", amount=shown)
+        case Window.WEEK:
+            return say("{amount} a week", amount=shown)
+        case Window.MONTH:
+            return say("{amount} a month", amount=shown)
 
 
 def rule(value: Rule) -> str:
-    """``each member: 20 pictures a day``."""
-    return f"{subject(value.subject, value.subject_id)}: {amount(value.unit, value.limit)} {window(value.window)}"
+    """``each member: 20 pictures a day``. Mentions are shown, not pinged."""
+    limit = allowance(value.unit, value.limit, value.window)
+    match value.subject:
+        case Subject.GUILD:
+            return say("the whole server: {limit}", limit=limit)
+        case Subject.CHANNEL:
+            return say("{whom}: {limit}", whom=f"<#{value.subject_id}>", limit=limit)
+        case Subject.ROLE:
+            return say("each member with {role}: {limit}", role=f"<@&{value.subject_id}>", limit=limit)
+        case Subject.MEMBER:
+            return say("{whom}: {limit}", whom=f"<@{value.subject_id}>", limit=limit)
+        case Subject.EVERY_MEMBER:
+            return say("each member: {limit}", limit=limit)
+        case Subject.OPERATOR:
+            return say("this bot in all servers: {limit}", limit=limit)
 
 
 def own_rule(value: Rule) -> str:
     """The same, as the member reads it for whom it holds: ``You: 20 pictures a day``."""
-    personal = value.subject in (Subject.MEMBER, Subject.ROLE, Subject.EVERY_MEMBER)
-    whom = "You" if personal else subject(value.subject, value.subject_id).capitalize()
-    return f"{whom}: {amount(value.unit, value.limit)} {window(value.window)}"
+    limit = allowance(value.unit, value.limit, value.window)
+    match value.subject:
+        case Subject.MEMBER | Subject.ROLE | Subject.EVERY_MEMBER:
+            return say("You: {limit}", limit=limit)
+        case Subject.CHANNEL:
+            return say("{whom}: {limit}", whom=f"<#{value.subject_id}>", limit=limit)
+        case Subject.GUILD:
+            return say("The whole server: {limit}", limit=limit)
+        case Subject.OPERATOR:
+            return say("This bot in all servers: {limit}", limit=limit)

@@ -81,7 +81,7 @@ def test_plain_cuts_before_it_escapes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.2, "1 s"), (8.4, "8 s"), (89, "89 s"), (120, "2 min"), (7200, "2.0 h")]
+    ("seconds", "shown"), [(0.2, "1 s"), (8.4, "8 s"), (89, "89 s"), (120, "2 min"), (7200, "2 h"), (9000, "2.5 h")]
 )
 def test_durations_are_as_exact_as_an_estimate_deserves(seconds: float, shown: str) -> None:
     assert words.duration(seconds) == shown
