@@ -4,9 +4,8 @@ A sentence says what happened, then what to do next. Parameters stand in braces 
 outside is escaped on its way in.
 """
 
-import string
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from cogs.ui import words
 from cogs.ui.filling import Parameters, filled, more_to_come, quota_exceeded
