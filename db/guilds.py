@@ -1,6 +1,9 @@
 """Guilds' settings and quota rules."""
 
+import json
+from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 import aiosqlite
@@ -23,7 +26,18 @@ class GuildStore:
         """What the guild's admins have set; the defaults where they have set nothing."""
         async with connection.execute("SELECT settings FROM guilds WHERE guild_id = ?", (guild_id,)) as cursor:
             row = await cursor.fetchone()
-        return GuildSettings() if row is None else _SETTINGS.validate_json(row["settings"])
+        return GuildSettings() if row is None else _settings(row["settings"])
+
+    async def settings_of_all(
+        self, connection: aiosqlite.Connection, guild_ids: Iterable[int]
+    ) -> dict[int, GuildSettings]:
+        """What the admins of these guilds have set, at once; the defaults where they have set nothing."""
+        wanted = dict.fromkeys(guild_ids, GuildSettings())
+        rows = await connection.execute_fetchall(
+            "SELECT guild_id, settings FROM guilds WHERE guild_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(wanted)),),
+        )
+        return wanted | {row["guild_id"]: _settings(row["settings"]) for row in rows}
 
     async def set_settings(self, tx: Transaction, guild_id: int, settings: GuildSettings) -> None:
         """Keep the guild's settings, all of them."""
@@ -135,3 +149,9 @@ class GuildStore:
         """Remove the guild's rule; False where the guild has no such rule."""
         async with tx.execute("DELETE FROM rules WHERE id = ? AND guild_id = ?", (rule_id, guild_id)) as cursor:
             return cursor.rowcount == 1
+
+
+@lru_cache(maxsize=1024)
+def _settings(document: str) -> GuildSettings:
+    # The dispatcher reads those of everybody who waits, again and again.
+    return _SETTINGS.validate_json(document)

@@ -83,6 +83,7 @@ class Waiting:
     """Estimated seconds."""
     not_before: int
     offers: tuple[str, ...]
+    """Those that have not turned it down."""
     created_at: int = 0
     """Milliseconds since the epoch."""
 
@@ -177,7 +178,7 @@ class JobStore:
     async def waiting(self, connection: aiosqlite.Connection) -> list[Waiting]:
         """All waiting jobs, in order within each guild."""
         rows = await connection.execute_fetchall(
-            "SELECT id, guild_id, user_id, start_tag, number, estimated_seconds, not_before, offers, created_at"
+            "SELECT id, guild_id, user_id, start_tag, number, estimated_seconds, not_before, offers, turned_down, created_at"
             " FROM jobs WHERE state = 'queued' ORDER BY guild_id, start_tag, number"
         )
         return [
@@ -189,7 +190,7 @@ class JobStore:
                 number=row["number"],
                 cost=row["estimated_seconds"],
                 not_before=row["not_before"],
-                offers=read_offers(row["offers"]),
+                offers=read_offers(row["offers"], row["turned_down"]),
                 created_at=row["created_at"],
             )
             for row in rows
@@ -312,11 +313,19 @@ class JobStore:
         not_before: int,
         worker_died: bool,
         uncounted: bool = False,
+        turned_down: tuple[str, Failure] | None = None,
     ) -> None:
         """SUBMITTING or RUNNING -> QUEUED, with its old place: nothing was accepted, or it is free to run again.
 
-        ``uncounted``: the start is taken back, as it was merely too early.
+        ``uncounted``: the start is taken back, as it was merely too early. ``turned_down``: the offer that
+        definitely did not take the job, and why: it is not asked again.
         """
+        if turned_down is not None:
+            offer, failure = turned_down
+            await tx.execute(
+                "UPDATE jobs SET turned_down = json_patch(turned_down, ?) WHERE id = ?",
+                (json.dumps({offer: [failure.code.value, dict(failure.parameters)]}), job_id),
+            )
         await self._move(
             tx,
             job_id,

@@ -29,10 +29,11 @@ async def read_jobs(connection: aiosqlite.Connection, where: str, values: Sequen
 
 
 @lru_cache(maxsize=256)
-def read_offers(text: str) -> tuple[str, ...]:
-    """The keys of a job's offers."""
+def read_offers(text: str, turned_down: str = "{}") -> tuple[str, ...]:
+    """The keys of a job's offers, without those that turned it down."""
     # The line is read often, and its jobs have few different sets of offers.
-    return tuple(json.loads(text))
+    without = json.loads(turned_down)
+    return tuple(offer for offer in json.loads(text) if offer not in without)
 
 
 def _job(row: aiosqlite.Row, tasks: Sequence[Task]) -> Job:
@@ -47,6 +48,7 @@ def _job(row: aiosqlite.Row, tasks: Sequence[Task]) -> Job:
         estimated_seconds=row["estimated_seconds"],
         offer=row["offer"],
         reason=row["reason"],
+        turned_down=_turned_down(row["turned_down"]),
         parent_id=row["parent_id"],
         starts=row["starts"],
         worker_deaths=row["worker_deaths"],
@@ -61,6 +63,10 @@ def _job(row: aiosqlite.Row, tasks: Sequence[Task]) -> Job:
         told=bool(row["told"]),
         language=Language(row["language"]),
     )
+
+
+def _turned_down(text: str) -> Mapping[str, Failure]:
+    return {offer: Failure(Code(code), parameters) for offer, (code, parameters) in json.loads(text).items()}
 
 
 def _task(row: aiosqlite.Row) -> Task:

@@ -162,6 +162,8 @@ class Job:
     """Key of the offer that the job was last started on."""
     reason: str | None = None
     """Why that offer: a code of ``backends.selector.Reason``."""
+    turned_down: Mapping[str, Failure] = field(default_factory=dict)
+    """Keys of the offers that definitely did not take the job, and why; they are not asked again."""
     parent_id: str | None = None
     starts: int = 0
     worker_deaths: int = 0
