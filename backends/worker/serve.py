@@ -12,11 +12,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backends.worker.variants import local_models
+from backends.worker.variants import LocalModel, local_models
 from config.settings import Settings
 from domain.errors import Code, OperatorError
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from backends.worker.engine.interface import Engine
 
 log = logging.getLogger(__name__)
@@ -34,40 +36,11 @@ def run_worker(
     worker never outlives who started it.
     Raises OperatorError (SETTING_INVALID) for what the operator has to mend first.
     """
-    for package in ("torch", "diffusers", "transformers", "starlette", "uvicorn"):
-        if importlib.util.find_spec(package) is None:
-            raise OperatorError(
-                Code.SETTING_INVALID,
-                setting="EASEL_LOCAL_MODEL",
-                problem=f"needs the packages of the extra `worker`, and {package} is not installed",
-            )
-    models = local_models(settings.easel_local_model, settings.easel_local_edit_model)
-    if not models:
-        raise OperatorError(
-            Code.SETTING_INVALID, setting="EASEL_LOCAL_MODEL", problem="the worker needs a model to serve"
-        )
-    token = settings.easel_worker_token.get_secret_value() if settings.easel_worker_token else None
-
+    needed(settings)
     import uvicorn
 
-    from backends.worker.engine.weights import bytes_on_disk
-    from backends.worker.loras import LoraFolder
-    from backends.worker.service import create_app
-
-    loras = LoraFolder(settings.easel_lora_dir)
-
-    def make_engine() -> "Engine":
-        from backends.worker.engine.torch_engine import TorchEngine
-
-        return TorchEngine(models, settings.easel_llama, loras=loras)
-
-    app = create_app(
-        make_engine,
-        models,
-        token=None if uds is not None else token,
-        loras=loras,
-        weights_bytes=sum(bytes_on_disk(model) for model in models),
-    )
+    token = settings.easel_worker_token.get_secret_value() if settings.easel_worker_token else None
+    app = worker_app(settings, None if uds is not None else token)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -98,6 +71,46 @@ def run_worker(
     return 0 if server.started else 1
 
 
+def needed(settings: Settings) -> tuple[LocalModel, ...]:
+    """The models to serve. Raises OperatorError (SETTING_INVALID) where there are none, or a package is missing."""
+    for package in ("torch", "diffusers", "transformers", "starlette", "uvicorn"):
+        if importlib.util.find_spec(package) is None:
+            raise OperatorError(
+                Code.SETTING_INVALID,
+                setting="EASEL_LOCAL_MODEL",
+                problem=f"needs the packages of the extra `worker`, and {package} is not installed",
+            )
+    models = local_models(settings.easel_local_model, settings.easel_local_edit_model)
+    if not models:
+        raise OperatorError(
+            Code.SETTING_INVALID, setting="EASEL_LOCAL_MODEL", problem="the worker needs a model to serve"
+        )
+    return models
+
+
+def worker_app(settings: Settings, token: str | None) -> "Starlette":
+    """The app that serves the models of the settings, whoever runs it."""
+    from backends.worker.engine.weights import bytes_on_disk
+    from backends.worker.loras import LoraFolder
+    from backends.worker.service import create_app
+
+    models = needed(settings)
+    loras = LoraFolder(settings.easel_lora_dir)
+
+    def make_engine() -> "Engine":
+        from backends.worker.engine.torch_engine import TorchEngine
+
+        return TorchEngine(models, settings.easel_llama, loras=loras)
+
+    return create_app(
+        make_engine,
+        models,
+        token=token,
+        loras=loras,
+        weights_bytes=sum(bytes_on_disk(model) for model in models),
+    )
+
+
 def listen_uds(path: Path) -> socket.socket:
     """A socket that only we may connect to (mode 0600). Raises OperatorError (SETTING_INVALID)."""
     try:
@@ -120,7 +133,7 @@ def listen_uds(path: Path) -> socket.socket:
 
 def listen_tcp(host: str, port: int | None, token: str | None) -> socket.socket:
     """A socket on TCP; without a token on loopback alone. Raises OperatorError (SETTING_INVALID)."""
-    if token is None and not _is_loopback(host):
+    if token is None and not is_loopback(host):
         raise OperatorError(
             Code.SETTING_INVALID,
             setting="EASEL_WORKER_TOKEN",
@@ -141,7 +154,7 @@ def listen_tcp(host: str, port: int | None, token: str | None) -> socket.socket:
     return listener
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:

@@ -60,14 +60,14 @@ def create_app(
             Route("/health", endpoints.health),
             Route("/models", endpoints.models),
         ],
-        middleware=[Middleware(_BearerToken, token=token)] if token is not None else [],
+        middleware=[Middleware(BearerToken, token=token)] if token is not None else [],
         lifespan=lifespan,
     )
     app.state.queue = queue
     return app
 
 
-class _BearerToken:
+class BearerToken:
     """Lets in who knows the token."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
