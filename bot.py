@@ -36,6 +36,7 @@ from cogs.client import EaselBot, point_at
 from cogs.services import Services
 from cogs.ui import texts
 from config import settings as configuration
+from config.blocklist import load_blocklist
 from config.catalogue import Catalogue, load_presets
 from config.parameters import Option
 from config.redaction import Redaction
@@ -49,6 +50,7 @@ from db.guilds import GuildStore
 from db.jobs import JobStore
 from db.ledger import LedgerStore
 from db.reports import ReportStore
+from db.safety import SafetyStore
 from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
 from domain.money import FREE
 from domain.request import Kind
@@ -58,10 +60,12 @@ from jobs.album import Album
 from jobs.attachments import Attachments
 from jobs.confirmations import Confirmations
 from jobs.dispatcher import Dispatcher
+from jobs.doorkeeper import Doorkeeper
 from jobs.estimates import Estimates
 from jobs.events import EventStream
 from jobs.fleet import Fleet
 from jobs.intake import Intake
+from jobs.moderation import Moderation, WordModerator
 from jobs.outbox import Outbox
 from jobs.pictures import Pictures
 from jobs.queue import Queue
@@ -173,6 +177,7 @@ async def house(
             max_running_per_user=settings.easel_max_running_per_user,
         )
         confirmations = Confirmations(database, ConfirmationStore(), guilds, quotas, settings, clock)
+        moderation = Moderation([WordModerator(load_blocklist(settings.easel_blocklist))])
         intake = Intake(
             database=database,
             jobs=jobs,
@@ -185,6 +190,7 @@ async def house(
             settings=settings,
             estimates=estimates,
             events=events,
+            doorkeeper=Doorkeeper(database, guilds, SafetyStore(database), moderation, catalogue),
             confirmations=confirmations,
             clock=clock,
             wake=dispatcher.wake,

@@ -75,6 +75,15 @@ class Completions:
         ratios = [(f"{word} ({NAMED[word]})" if word in NAMED else word, word) for word in RATIOS]
         return [*shown, *(choice for choice in ratios if choice[1].startswith(wanted))]
 
+    async def loras(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
+        """The GPU workers' LoRAs, for the last of those that are typed, separated by commas."""
+        before, comma, last = typed.rpartition(",")
+        wanted = last.strip().casefold()
+        kept = f"{before}{comma} " if comma else ""
+        found = [f"{kept}{name}" for name in self._services.loras() if wanted in name.casefold()]
+        # Hosted services have LoRAs that we cannot list, and weights are typed by hand: that stays a choice.
+        return [(words.label(text), text) for text in dict.fromkeys([*([typed] if wanted else []), *found])]
+
     async def prompts(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
         """The member's own prompts for /imagine in this server, newest first, then what the model is known for.
 

@@ -208,6 +208,7 @@ _LORA: Final = CommandOption(
     "LoRA to paint with: name, or name=0.8; several separated by commas",
     _RANGE[str, 1, 500],
     read_loras,
+    autocomplete="lora",
     field="loras",
 )
 _IMAGE: Final = CommandOption("image", "The picture to change", discord.Attachment, read_attachment)

@@ -77,6 +77,7 @@ class PictureCommands:
                         "model": completions.models(Kind.IMAGINE),
                         "size": completions.sizes,
                         "scheduler": completions.words(Option.SCHEDULER, Kind.IMAGINE),
+                        "lora": completions.loras,
                         "speed": completions.words(Option.SPEED, Kind.IMAGINE),
                     },
                 )

@@ -1,6 +1,6 @@
 """What the commands are given to work with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,6 +8,7 @@ from config.catalogue import Catalogue
 from config.settings import Settings
 from db.jobs import JobStore
 from jobs.administration import Administration
+from jobs.album import Album
 from jobs.attachments import Attachments
 from jobs.confirmations import Confirmations
 from jobs.dispatcher import Dispatcher
@@ -41,7 +42,10 @@ class Services:
     reports: Reports
     outbox: Outbox
     removal: Removal
+    album: Album
     events: EventStream
     jobs: JobStore
     """For reading."""
     clock: Callable[[], datetime]
+    loras: Callable[[], Sequence[str]]
+    """Names of the LoRAs that the GPU workers have, as far as they have told."""

@@ -124,7 +124,7 @@ def _takes(parameter: Parameter) -> str:
         case PresetParameter():
             return _some(parameter.presets)
         case LorasParameter():
-            return "LoRAs, each `name`, `name=0.8` or `name=0.8/high`"
+            return f"LoRAs, each {_some(['name', 'name=0.8', *(['name=0.8/high'] if parameter.stage_field else [])])}"
         case SizeParameter():
             if parameter.choices:
                 return _some(map(str, parameter.choices))

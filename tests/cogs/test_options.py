@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cogs import options
 from config.catalogue import Catalogue
+from config.parameters import Option
 from domain.errors import Code, UserError
 from domain.request import Kind, Lora, Size
 
@@ -21,7 +22,8 @@ def names(kind: Kind, catalogue: Catalogue) -> list[str]:
 def test_an_option_that_no_offer_takes_is_not_there() -> None:
     tiny = CATALOGUE.restricted_to(["worker"], ["tiny"])
     assert "scheduler" not in names(Kind.IMAGINE, tiny)
-    assert "lora" not in names(Kind.IMAGINE, tiny)
+    assert "lora" in names(Kind.IMAGINE, tiny)
+    assert "lora" not in names(Kind.IMAGINE, tiny.without("worker", Option.LORA))
     assert {"prompt", "steps", "guidance", "size", "seed"} <= set(names(Kind.IMAGINE, tiny))
     assert names(Kind.EDIT, tiny) == []
 

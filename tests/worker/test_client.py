@@ -29,10 +29,12 @@ from backends.base import (
 from backends.worker import client as client_module
 from backends.worker.client import WorkerBackend, socket_client
 from backends.worker.engine.torch_engine import TorchEngine
+from backends.worker.loras import LoraFolder
 from backends.worker.service import create_app
 from domain.errors import Code, OperatorError, UserError
+from domain.request import Lora
 from tests.backends.calls import collect, make_call, offer
-from tests.worker.conftest import ROOT, GatedEngine, serving, until
+from tests.worker.conftest import LORAS, ROOT, GatedEngine, serving, until
 
 TINY = offer("worker:tiny")
 TINY_EDIT = offer("worker:tiny-edit")
@@ -114,6 +116,22 @@ async def test_an_edit_sends_the_source(engine: TorchEngine, tmp_path: Path) -> 
     async with working_backend(engine, tmp_path) as backend:
         events = await collect(backend.run(make_call(TINY_EDIT, tmp_path, steps=1)))
     assert isinstance(events[-1], Made)
+
+
+async def test_loras_travel_by_name_and_weight(engine: TorchEngine, lora_folder: Path, tmp_path: Path) -> None:
+    ink, unknown = Lora(model=LORAS[0], weight=0.5), Lora(model="nope")
+    async with working_backend(engine, tmp_path, loras=LoraFolder(lora_folder)) as backend:
+        assert (await backend.health()).loras == LORAS
+        plain = await collect(backend.run(make_call(TINY, tmp_path, steps=1)))
+        assert isinstance(plain[-1], Made)
+        before = plain[-1].path.read_bytes()
+        styled = await collect(backend.run(make_call(TINY, tmp_path, steps=1, loras=(ink,))))
+        assert isinstance(styled[-1], Made)
+        assert styled[-1].path.read_bytes() != before
+        with pytest.raises(RequestRefused) as refused:
+            await collect(backend.run(make_call(TINY, tmp_path, loras=(ink, unknown))))
+    assert refused.value.error.code is Code.OPTION_NOT_A_CHOICE
+    assert refused.value.error.parameters["choices"] == ", ".join(LORAS)
 
 
 async def test_loading_is_told(gated: GatedEngine, tmp_path: Path) -> None:

@@ -13,18 +13,19 @@ import pytest
 from backends.worker.client import socket_client
 from backends.worker.engine.torch_engine import TorchEngine
 from backends.worker.jobs import Job, JobQueue, working
+from backends.worker.loras import LoraFolder
 from backends.worker.service import MAX_BODY_BYTES, create_app
 from domain.errors import Code, OperatorError
-from tests.worker.conftest import GatedEngine, body, picture_base64, serving, until
+from tests.worker.conftest import LORAS, GatedEngine, body, picture_base64, serving, until
 
 JSON = {"Content-Type": "application/json"}
 
 
 @asynccontextmanager
 async def service(
-    engine: TorchEngine | GatedEngine, folder: Path, *, token: str | None = None, max_waiting: int = 8
+    engine: TorchEngine | GatedEngine, folder: Path, *, token: str | None = None, **options: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(lambda: engine, engine.models, token=token, max_waiting=max_waiting)
+    app = create_app(lambda: engine, engine.models, token=token, **options)
     async with serving(app, folder / "w.sock") as path, socket_client(path) as client:
         client.timeout = httpx.Timeout(60)
         yield client
@@ -75,13 +76,15 @@ async def test_a_job_is_told_step_by_step(engine: TorchEngine, tmp_path: Path) -
     assert picture["seconds"] > 0
 
 
-async def test_health_and_models_say_what_there_is(engine: TorchEngine, tmp_path: Path) -> None:
-    async with service(engine, tmp_path) as client:
+async def test_health_and_models_say_what_there_is(engine: TorchEngine, tmp_path: Path, lora_folder: Path) -> None:
+    async with service(engine, tmp_path, loras=LoraFolder(lora_folder)) as client:
         health = await ready(client)
         assert health["state"] == "ready"
         assert health["device"] == "CPU"
         assert (health["slots"], health["busy"], health["waiting"]) == (1, 0, 0)
-        models = (await client.get("/models")).json()["models"]
+        there = (await client.get("/models")).json()
+    assert there["loras"] == health["loras"] == list(LORAS)
+    models = there["models"]
     assert {"key": "tiny", "kind": "imagine", "variant": "dev", "loaded": True} in models
     assert {"key": "tiny-edit", "kind": "edit", "variant": "e1", "loaded": True} in models
 
