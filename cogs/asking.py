@@ -34,7 +34,31 @@ def asker(interaction: Interaction) -> Asker:
         raise OperatorError(Code.ONLY_IN_SERVERS)
     roles = interaction.user.roles if isinstance(interaction.user, discord.Member) else []
     place = Place(interaction.guild_id, interaction.channel_id, interaction.user.id)
-    return Asker(place, frozenset(role.id for role in roles), public_language(interaction))
+    return Asker(
+        place,
+        frozenset(role.id for role in roles),
+        public_language(interaction),
+        _surroundings(interaction.channel),
+        is_age_restricted(interaction.channel),
+    )
+
+
+def is_age_restricted(channel: object) -> bool:
+    """Whether adults alone can read the channel: it says so itself, or a thread's channel does. Never so of a DM."""
+    if isinstance(channel, discord.Thread):
+        channel = channel.parent
+    return isinstance(channel, discord.abc.GuildChannel) and bool(getattr(channel, "nsfw", False))
+
+
+def _surroundings(channel: object) -> frozenset[int]:
+    """Ids of a thread's channel and of the category."""
+    around = set()
+    if isinstance(channel, discord.Thread):
+        around.add(channel.parent_id)
+        channel = channel.parent
+    if isinstance(channel, discord.abc.GuildChannel) and channel.category_id is not None:
+        around.add(channel.category_id)
+    return frozenset(around)
 
 
 def check_permissions(interaction: Interaction) -> None:

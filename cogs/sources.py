@@ -31,6 +31,8 @@ class Source:
     size: int = 0
     """Bytes, as declared; 0 where nobody has said."""
     spoiler: bool = False
+    adult: bool = False
+    """It was found where adults alone are."""
 
 
 @dataclass(frozen=True, slots=True)

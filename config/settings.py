@@ -201,6 +201,9 @@ class Settings(BaseSettings):
     easel_webhook_public_url: HttpUrl | None = Field(
         None, description="How vendors reach it, e.g. https://easel.example; paths under /webhooks/ are used."
     )
+    easel_blocklist: Path | None = Field(
+        None, description="TOML file with phrases of your own that are refused in every server (docs/security.md)."
+    )
     easel_presets: Path | None = Field(
         None, description="TOML file with words of your own for `speed`: [runware.turbo] and the provider's fields."
     )

@@ -53,6 +53,18 @@ def nearest(model: Model, ratio: Ratio, request: ImageRequest, order: tuple[str,
     return found[0] if found else None
 
 
+def largest_within(parameter: SizeParameter, ratio: Ratio, limit: Size) -> Size | None:
+    """The size of about that shape with the most pixels that are not more than the limit's; None where none is."""
+    wanted, most = math.log(ratio.width / ratio.height), limit.width * limit.height
+
+    def merit(size: Size) -> float:
+        shape = abs(math.log(size.width / size.height) - wanted)
+        return math.log(size.width * size.height) - SHAPE_WEIGHT * shape
+
+    small = (size for size in _candidates(parameter, ratio) if size.width * size.height <= most)
+    return max(small, key=merit, default=None)
+
+
 def _closest(parameter: SizeParameter, ratio: Ratio) -> Size:
     wanted = math.log(ratio.width / ratio.height)
     usual = math.log(parameter.default.width * parameter.default.height)

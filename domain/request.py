@@ -64,6 +64,8 @@ class InputPicture(BaseModel):
     """File name inside the pictures folder."""
     width: int
     height: int
+    adult: bool = False
+    """It comes from where adults alone are, or was marked as not safe for work."""
 
 
 class LoraStage(StrEnum):
@@ -132,6 +134,8 @@ class ImageRequest(BaseModel):
     format: PictureFormat = PictureFormat.PNG
     spoiler: bool = False
     source: InputPicture | None = None
+    adult: bool = False
+    """What comes of it belongs into age-restricted channels alone; intake says so."""
 
     def seeds(self) -> list[int]:
         """The seed of each picture. The request's seed must have been drawn."""

@@ -23,6 +23,7 @@ from domain.job import Answer, Job, Place
 from domain.quota import Unit
 from domain.request import MAX_COUNT, MAX_PROMPT_CHARACTERS, MAX_SEED, ImageRequest
 from jobs.confirmations import ConfirmationNeeded, Confirmations, TooDear
+from jobs.doorkeeper import Doorkeeper
 from jobs.estimates import Estimates, Quote
 from jobs.events import EventStream, QueueMoved
 from jobs.fairness import member_tags
@@ -63,6 +64,7 @@ class Intake:
         settings: Settings,
         estimates: Estimates,
         events: EventStream,
+        doorkeeper: Doorkeeper,
         confirmations: Confirmations,
         clock: Callable[[], datetime],
         wake: Callable[[], None],
@@ -78,6 +80,7 @@ class Intake:
         self._settings = settings
         self._estimates = estimates
         self._events = events
+        self._doorkeeper = doorkeeper
         self._confirmations = confirmations
         self._clock = clock
         self._wake = wake
@@ -85,6 +88,11 @@ class Intake:
     async def quote(self, request: ImageRequest) -> Quote:
         """What the request may cost. Raises UserError where no offer can take it."""
         return self._estimates.quote(request, self._able(request))
+
+    async def check(self, request: ImageRequest, asker: Asker) -> None:
+        """Whether it would be let in, as far as that can be told without its input picture. Raises what submit does."""
+        let_in = await self._doorkeeper.look(_checked(request), asker)
+        let_in.narrowed(self._able(let_in.request))
 
     async def submit(
         self,
@@ -123,7 +131,9 @@ class Intake:
         if is_paused(self._settings.easel_data_dir):
             raise OperatorError(Code.PAUSED_BY_OPERATOR)
         self._pictures.check_space()
-        quote = self._estimates.quote(request, self._able(request))
+        let_in = await self._doorkeeper.look(request, asker)
+        request = let_in.request
+        quote = self._estimates.quote(request, let_in.narrowed(self._able(request)))
         now = self._clock()
         job_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
         try:

@@ -39,6 +39,10 @@ class Asker:
     role_ids: frozenset[int] = frozenset()
     language: Language = Language.ENGLISH
     """Of what everybody can see of the answer."""
+    surroundings: frozenset[int] = frozenset()
+    """The channel that a thread is in, and the category."""
+    age_restricted: bool = False
+    """The channel, or a thread's channel, is for adults."""
 
 
 @dataclass(frozen=True, slots=True)

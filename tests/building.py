@@ -5,7 +5,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from unittest.mock import patch
 import aiosqlite
 
 from backends.base import Backend
+from config.blocklist import load_blocklist
 from config.catalogue import Catalogue, Model
 from config.settings import Settings
 from db.audit import AuditStore
@@ -24,16 +25,19 @@ from db.database import Database
 from db.guilds import GuildStore
 from db.jobs import JobStore
 from db.ledger import LedgerStore
+from db.safety import SafetyStore
 from domain.job import Job, JobState, Place
 from domain.quota import Subject, Unit
 from domain.request import ImageRequest, Kind
 from jobs.administration import Administration
 from jobs.confirmations import Confirmations
 from jobs.dispatcher import Dispatcher
+from jobs.doorkeeper import Doorkeeper
 from jobs.estimates import Estimates
 from jobs.events import EventStream, StateChanged
 from jobs.fleet import Fleet
 from jobs.intake import Intake
+from jobs.moderation import Moderation, Moderator, WordModerator
 from jobs.outbox import Outbox
 from jobs.pictures import Pictures
 from jobs.queue import Queue
@@ -118,6 +122,7 @@ class House:
     outbox: Outbox
     dispatcher: Dispatcher
     intake: Intake
+    safety: SafetyStore
     confirmations: Confirmations
     _interactions: Iterator[int]
 
@@ -129,12 +134,16 @@ class House:
         guild: int = GUILD,
         channel: int = CHANNEL,
         roles: frozenset[int] = frozenset(),
+        surroundings: frozenset[int] = frozenset(),
+        age_restricted: bool = False,
         **options: Any,
     ) -> Job:
         """Bring a wish in at the door; each with an interaction of its own."""
         defaults = {"kind": Kind.IMAGINE, "model": model, "prompt": "a fox", "seed": 7}
         request = ImageRequest.model_validate(defaults | options)
-        asker = Asker(Place(guild, channel, user), roles)
+        asker = Asker(
+            Place(guild, channel, user), roles, surroundings=surroundings, age_restricted=age_restricted
+        )
         admission = await self.intake.submit(request, asker, interaction_id=next(self._interactions))
         return admission.job
 
@@ -202,6 +211,7 @@ async def open_house(
     catalogue: Catalogue = CATALOGUE,
     working: bool = True,
     grace_seconds: float = 0.0,
+    moderators: Sequence[Moderator] = (),
     **settings: Any,
 ) -> AsyncIterator[House]:
     """Open the house on a folder, as the process does at its start. ``working``: the dispatcher takes jobs."""
@@ -231,6 +241,9 @@ async def open_house(
             max_running_per_user=chosen.easel_max_running_per_user,
         )
         confirmations = Confirmations(database, ConfirmationStore(), guilds, quotas, chosen, clock)
+        safety = SafetyStore(database)
+        moderation = Moderation(moderators or [WordModerator(load_blocklist())])
+        doorkeeper = Doorkeeper(database, guilds, safety, moderation, catalogue)
         intake = Intake(
             database=database,
             jobs=jobs,
@@ -243,6 +256,7 @@ async def open_house(
             settings=chosen,
             estimates=estimates,
             events=events,
+            doorkeeper=doorkeeper,
             confirmations=confirmations,
             clock=clock,
             wake=dispatcher.wake,
@@ -268,6 +282,7 @@ async def open_house(
             outbox=outbox,
             dispatcher=dispatcher,
             intake=intake,
+            safety=safety,
             confirmations=confirmations,
             _interactions=itertools.count(boot * 1_000_000),
         )

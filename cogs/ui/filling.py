@@ -42,7 +42,8 @@ def filled(text: str | Plural, parameters: Parameters, *, escape: bool) -> str:
     """The sentence in the language that is spoken. ``escape``: for Discord, where Markdown and mentions act.
 
     A number may say what it is: ``bytes``, ``megapixels``, ``duration`` (seconds), ``moment`` (seconds since the
-    epoch); a text with ids, separated by commas, may say ``channels`` or ``roles``. A parameter that is missing is shown as an ellipsis rather than breaking the answer.
+    epoch); a text with ids, separated by commas, may say ``channels`` or ``roles``. A parameter that is missing is
+    shown as an ellipsis rather than breaking the answer.
     """
     return _FORMATTER.vformat(template(text, parameters), (), _Given(parameters, escape=escape)).rstrip()
 

@@ -54,6 +54,32 @@ DELETE_SEVERAL: Final = (
     "Delete these pictures for good? Their message goes, and so do the files. Nothing brings them back."
 )
 DELETED: Final = "Deleted."
+CONFIRM: Final = "This costs at most {price}. Shall I paint it?"
+CONFIRM_OWN: Final = "This costs at most {price} of your {left}. Shall I paint it?"
+CONFIRM_CHANNEL: Final = "This costs at most {price} of this channel's {left}. Shall I paint it?"
+CONFIRM_SERVER: Final = "This costs at most {price} of this server's {left}. Shall I paint it?"
+AT_MOST: Final = "at most {price}"
+LEFT_THIS_HOUR: Final = "{amount} left this hour"
+LEFT_TODAY: Final = "{amount} left today"
+LEFT_THIS_WEEK: Final = "{amount} left this week"
+LEFT_THIS_MONTH: Final = "{amount} left this month"
+CONFIRMED: Final = "I have taken it in, for at most {price}."
+DECLINED: Final = "Then not. Nothing was painted, and nothing was charged."
+HISTORY_TITLE: Final = "Your pictures"
+FAVOURITES_TITLE: Final = "Your favourites"
+FAVOURITES_EMPTY: Final = "You have no favourites in this server yet. Press ⭐ under a picture."
+GALLERY_TITLE: Final = "Gallery of this server"
+GALLERY_EMPTY: Final = "Nothing that you may see has been painted in this server yet. Try /imagine"
+NOTHING_FOUND: Final = "Nothing with “{search}” in its prompt is here."
+PAGE: Final = "page {page}"
+PICTURES: Final = Plural("{count} picture", "{count} pictures")
+FAVOURITE: Final = "One of your favourites now: /favourites shows them. Favourites are kept for {days} days."
+NO_FAVOURITE: Final = "Not one of your favourites any more."
+GALLERY_LEFT: Final = "Your pictures are not in the gallery of this server any more."
+GALLERY_JOINED: Final = "Your pictures are in the gallery of this server again."
+FAMILY: Final = "Family of this picture"
+NO_RELATIVES: Final = "It came from no other picture, and nothing has come from it yet."
+ELSEWHERE: Final = "one that you can't see"
 LEFT_OUT: Final = "{model} does not take everything that this was made with. Left out: {options}."
 REMOVED: Final = "removed"
 NOT_STARTED: Final = "not started"
@@ -64,7 +90,20 @@ CHARGED: Final = "Charged: {price}."
 _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.PROMPT_EMPTY: "The `prompt` is empty. Describe the picture in a few words.",
     Code.PROMPT_TOO_LONG: "`{option}` has {length} characters, and at most {limit} are possible. Please shorten it.",
-    Code.PROMPT_BLOCKED: "That prompt is not allowed in this server. Please word it differently.",
+    Code.PROMPT_BLOCKED: "That prompt is not allowed here. Please word it differently.",
+    Code.PROMPT_OUT_OF_SCOPE: "The models may not be used for this: {use}. /about says what they may not be used "
+    "for. If your prompt means something else, please word it differently.",
+    Code.WORD_BLOCKED: "“{word}” is not allowed in this server. Please word it differently.",
+    Code.ADULT_OFF: "Pictures for adults are switched off here. Please word it differently.",
+    Code.ADULT_NOT_HERE: "Pictures for adults belong into age-restricted channels, and this is none. "
+    "Please word it differently, or ask there.",
+    Code.LIMITED_HERE: "`{option}` is {maximum} at the most in this server, and {value} is more.",
+    Code.CHANNEL_NOT_ALLOWED: "The admins of this server let me paint in other channels: {channels:channels}",
+    Code.ROLE_NEEDED: "In this server, pictures are for members with one of these roles: {roles:roles}",
+    Code.MODEL_NOT_ALLOWED: "The admins of this server do not allow {model}. Pick another `model` from the list.",
+    Code.NO_MODEL_ALLOWED: "The admins of this server allow no model for /{command}.",
+    Code.BANNED: "My operator does not let you use me any more.",
+    Code.BANNED_HERE: "The admins of this server do not let you use me here any more. Please talk to them.",
     Code.OPTION_OUT_OF_RANGE: "`{option}` must be between {minimum} and {maximum}; {value} is not.",
     Code.OPTION_NOT_A_STEP: "`{option}` goes in steps of {step}, and {value} is between two of them.",
     Code.OPTION_NOT_A_CHOICE: "`{option}` can't be “{value}”. Possible: {choices}.",
@@ -99,6 +138,7 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.JOB_ALREADY_OVER: "That job is over already, so there is nothing to cancel.",
     Code.JOB_UNDER_WAY_ELSEWHERE: "That job is being sent to a paid service right now and can't be taken back.",
     Code.NOTHING_TO_REROLL: "You have not painted anything in this channel yet. Start with /imagine",
+    Code.NO_GALLERY: "The admins of this server have switched the gallery off. /history lists your own pictures.",
     Code.NEEDS_MANAGE_SERVER: "Only members with Manage Server can do that. /quota shows your own quota.",
     Code.BUTTON_STALE: "This button does not work any more. Use /imagine, or /reroll with the job's id.",
     Code.RULE_UNKNOWN: "There is no `rule` {rule} in this server. /quotas list shows all.",
@@ -123,6 +163,8 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     "(`pip install '.[charts]'`).",
     Code.PAUSED_BY_OPERATOR: "My operator has paused me in all servers, so I take in nothing new. "
     "What is waiting already is still painted.",
+    Code.MODERATION_BROKEN: "The prompt could not be checked, and what is not checked is not sent to a hosted service. "
+    "Please try again later; the operator finds more in the log.",
     Code.DISK_FULL: "There is no room left to keep pictures. The operator has to make some.",
     Code.BACKEND_UNREACHABLE: "The backend {backend} can't be reached. Please try again later.",
     Code.BACKEND_KEY_REFUSED: "The backend {backend} refused the operator's key. The operator has to mend that.",
@@ -189,6 +231,11 @@ def for_operator(error: EaselError) -> str:
 def fill(text: str | Plural, /, **values: Parameter) -> str:
     """One of the texts above in the language that is spoken, with its values, which are shown as they are."""
     return say(text, **values)
+
+
+def kinship(kind: Kinship) -> str:
+    """How a picture came from another, in words."""
+    return translated(_KINSHIP[kind])
 
 
 def reason(code: str | None) -> str:
