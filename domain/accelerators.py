@@ -120,8 +120,9 @@ class AcceleratorOptions(BaseModel):
         """One line that says why the worker refuses these options for any number of steps; None where it does not."""
         if len(self.kinds) > 1:
             return f"{' and '.join(self.kinds)} exclude each other: one cache at a time"
-        if not self.kinds and self.model_fields_set:
-            return f"{self._alias(min(self.model_fields_set))} is set and no cache is on"
+        idle = [field for field, value in self if value is not None and value is not False]
+        if not self.kinds and idle:
+            return f"{self._alias(idle[0])} is set and no cache is on"
         return None
 
     def check_steps(self, steps: int) -> None:

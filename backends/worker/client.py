@@ -46,6 +46,7 @@ from backends.worker.protocol import (
     StartedEvent,
     StepEvent,
 )
+from config.parameters import Option, PresetParameter
 from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
 from domain.job import Failure
 
@@ -174,6 +175,7 @@ class WorkerBackend:
 
     def _body(self, call: Call, picture: Picture) -> bytes:
         request = call.request
+        speed = call.offer.parameters.get(Option.SPEED)
         source = None if call.source is None else base64.b64encode(call.source.read_bytes()).decode("ascii")
         body = JobBody(
             job_id=call.job_id,
@@ -187,10 +189,11 @@ class WorkerBackend:
             steps=request.steps,
             guidance=request.guidance,
             loras=tuple(LoraBody(name=lora.model, weight=lora.weight) for lora in request.loras),
+            accelerators=speed.options(request.speed) if isinstance(speed, PresetParameter) else None,
             source=source,
             preview_every=self._preview_every,
         )
-        return body.model_dump_json().encode()
+        return body.model_dump_json(exclude_unset=True).encode()
 
     async def _translate(self, event: JobEvent, call: Call, picture: Picture) -> Event | None:
         match event:

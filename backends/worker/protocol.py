@@ -9,9 +9,10 @@ connection cancels at the next denoising step. ``GET /health`` answers a ``Healt
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from backends.worker.loras import MAX_LORAS, MAX_WEIGHT, NAME_PATTERN
+from domain.accelerators import AcceleratorOptions
 from domain.errors import Code, Parameter
 
 PROTOCOL_VERSION = 2
@@ -26,6 +27,13 @@ class LoraBody(_Body):
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     weight: Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT)] = 1.0
+
+
+def _for_worker(options: AcceleratorOptions) -> AcceleratorOptions:
+    problem = options.problem_for_worker()
+    if problem is not None:
+        raise ValueError(problem)
+    return options
 
 
 class JobBody(_Body):
@@ -44,6 +52,8 @@ class JobBody(_Body):
     steps: Annotated[int, Field(ge=1, le=200)] | None = None
     guidance: Annotated[float, Field(ge=0, le=50)] | None = None
     loras: Annotated[tuple[LoraBody, ...], Field(max_length=MAX_LORAS)] = ()
+    accelerators: Annotated[AcceleratorOptions, AfterValidator(_for_worker)] | None = None
+    """The step cache; without it every step is computed."""
     source: str | None = None
     """Base64 of the input picture's file (edits)."""
     preview_every: Annotated[int, Field(ge=0)] = 0

@@ -103,9 +103,13 @@ class _Endpoints:
             body = JobBody.model_validate_json(bytes(raw))
         except ValidationError as error:
             return _refusal(422, first_problem(error))
-        if not any(model.key == body.model for model in self._models):
+        model = next((model for model in self._models if model.key == body.model), None)
+        if model is None:
             return _error(404, error_event(UserError(Code.MODEL_UNKNOWN, model=body.model[:100])))
         try:
+            variant = model.variant_named(body.variant)
+            if body.accelerators is not None and variant is not None:
+                body.accelerators.check_steps(body.steps or variant.steps)
             source = None if body.source is None else await asyncio.to_thread(decode_source, body.source)
         except UserError as error:
             return _error(422, error_event(error))

@@ -13,7 +13,10 @@ from PIL import Image
 from backends.worker.engine.embeddings import Embeddings
 from backends.worker.engine.interface import Painted
 from backends.worker.engine.schedulers import Scheduler, new_scheduler
+from backends.worker.engine.step_cache import caching
+from backends.worker.engine.tea_cache import CURVES
 from backends.worker.variants import Variant
+from domain.accelerators import StepCache
 from domain.request import Size
 
 OnStep = Callable[[int, Scheduler], None]
@@ -31,6 +34,8 @@ class Recipe:
     steps: int
     guidance: float
     seed: int
+    cache: StepCache | None = None
+    """Blocks that may be left out in some steps."""
 
 
 def paint(pipeline: HiDreamImagePipeline, transformer: Any, recipe: Recipe, on_step: OnStep) -> Painted:
@@ -54,23 +59,24 @@ def paint(pipeline: HiDreamImagePipeline, transformer: Any, recipe: Recipe, on_s
     negative = recipe.negative
     started = time.monotonic()
     try:
-        latents = own(
-            prompt_embeds_t5=recipe.prompt.t5,
-            prompt_embeds_llama3=recipe.prompt.llama,
-            pooled_prompt_embeds=recipe.prompt.pooled,
-            negative_prompt_embeds_t5=negative.t5 if negative else None,
-            negative_prompt_embeds_llama3=negative.llama if negative else None,
-            negative_pooled_prompt_embeds=negative.pooled if negative else None,
-            width=recipe.size.width,
-            height=recipe.size.height,
-            num_inference_steps=recipe.steps,
-            guidance_scale=recipe.guidance,
-            generator=generator,
-            output_type="latent",
-            return_dict=False,
-            callback_on_step_end=step_end,
-            callback_on_step_end_tensor_inputs=[],
-        )[0]
+        with caching(pipeline.transformer, recipe.cache, CURVES[recipe.variant.name]):
+            latents = own(
+                prompt_embeds_t5=recipe.prompt.t5,
+                prompt_embeds_llama3=recipe.prompt.llama,
+                pooled_prompt_embeds=recipe.prompt.pooled,
+                negative_prompt_embeds_t5=negative.t5 if negative else None,
+                negative_prompt_embeds_llama3=negative.llama if negative else None,
+                negative_pooled_prompt_embeds=negative.pooled if negative else None,
+                width=recipe.size.width,
+                height=recipe.size.height,
+                num_inference_steps=recipe.steps,
+                guidance_scale=recipe.guidance,
+                generator=generator,
+                output_type="latent",
+                return_dict=False,
+                callback_on_step_end=step_end,
+                callback_on_step_end_tensor_inputs=[],
+            )[0]
         image = decode(own, latents)
     finally:
         own.maybe_free_model_hooks()

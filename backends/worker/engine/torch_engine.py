@@ -142,6 +142,7 @@ class TorchEngine:
         return Painted(painted.image.resize(wanted, Image.Resampling.LANCZOS), painted.seconds)
 
     def _recipe(self, model: LoadedModel, variant: Variant, body: JobBody, prompt: str, size: Size) -> Recipe:
+        steps = body.steps or variant.steps
         guidance = variant.guidance if body.guidance is None else body.guidance
         negative = None
         if guidance > 1:
@@ -151,9 +152,10 @@ class TorchEngine:
             prompt=self._embeddings.encode(model.pipeline, prompt),
             negative=negative,
             size=size,
-            steps=body.steps or variant.steps,
+            steps=steps,
             guidance=guidance,
             seed=body.seed,
+            cache=body.accelerators.step_cache(steps) if body.accelerators is not None else None,
         )
 
     def loaded_model(self, key: str) -> LoadedModel:
