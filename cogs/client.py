@@ -37,6 +37,8 @@ from domain.errors import Code, UserError
 log = logging.getLogger(__name__)
 
 DOUBLE_CLICK_SECONDS: Final = 2.0
+_ONCE: Final = frozenset({Action.REROLL, Action.VARY, Action.RETRY, Action.LARGER, Action.CONFIRM})
+"""Buttons whose second press right after the first is a slip of the finger."""
 
 Offered = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
@@ -200,7 +202,7 @@ class EaselBot(commands.AutoShardedBot):
                 await self._results.press_delete(interaction, job_id)
             case Action.REMOVE:
                 await self._results.press_remove(interaction, job_id)
-            case Action.REROLL | Action.VARY | Action.RETRY | Action.LARGER if self._is_double_click(interaction):
+            case _ if action in _ONCE and self._is_double_click(interaction):
                 await interaction.response.defer()
             case Action.REROLL:
                 await self._pictures.press_reroll(interaction, job_id)
@@ -210,6 +212,10 @@ class EaselBot(commands.AutoShardedBot):
                 await self._pictures.press_retry(interaction, job_id)
             case Action.LARGER:
                 await self._pictures.press_larger(interaction, job_id)
+            case Action.CONFIRM:
+                await self._door.confirm(interaction, job_id)
+            case Action.DECLINE:
+                await self._door.decline(interaction, job_id)
 
     def _is_double_click(self, interaction: Interaction) -> bool:
         """The same member pressed the same button a moment ago: a second job is not what they meant."""

@@ -6,15 +6,20 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
+import discord
+
 from cogs.answers import NETWORK_ERRORS, PUBLIC, in_time, privately
 from cogs.asking import Interaction, answer_of, asker, can_see, check_permissions, check_server
 from cogs.languages import public_language
 from cogs.progress import ProgressCards
 from cogs.services import Services
-from cogs.ui import cards, texts
+from cogs.ui import cards, texts, words
+from cogs.ui.buttons import Action, job_buttons
+from cogs.ui.confirming import question_text
 from domain.errors import Code, UserError
 from domain.job import Card, Job
 from domain.request import ImageRequest
+from jobs.confirmations import ConfirmationNeeded, Question
 from jobs.intake import Admission
 
 log = logging.getLogger(__name__)
@@ -55,7 +60,11 @@ class Door:
             await privately(interaction, texts.RESTARTING)
             return
         with self._someone_inside():
-            admission = await in_time(interaction, self._submit(interaction, request, parent))
+            try:
+                admission = await in_time(interaction, self._submit(interaction, request, parent))
+            except ConfirmationNeeded as needed:
+                await _ask(interaction, needed.question)
+                return
             await self._answer(interaction, admission, None)
 
     async def order_after(
@@ -75,11 +84,52 @@ class Door:
             parts = cards.checking(prompt, public_language(interaction))
             callback = await interaction.response.send_message(embed=parts.embed)
             interaction.extras[PUBLIC] = True
-            admission = await self._submit(interaction, await prepare(), parent)
+            try:
+                admission = await self._submit(interaction, await prepare(), parent)
+            except ConfirmationNeeded as needed:
+                await _ask(interaction, needed.question)
+                return
             interaction.extras[PUBLIC] = False
             assert interaction.channel_id is not None
             card = Card(interaction.channel_id, callback.message_id) if callback.message_id is not None else None
             await self._answer(interaction, admission, card)
+
+    async def confirm(self, interaction: Interaction, wish_id: str) -> None:
+        """The button Paint it under a question: the wish comes in as any other, and its card is a new message.
+
+        Raises what intake raises; the question then still stands.
+        """
+        self.check_place(interaction)
+        if self._closed:
+            await privately(interaction, texts.RESTARTING)
+            return
+        with self._someone_inside():
+            await interaction.response.defer()
+            # The question is private already: what goes wrong is told beside it.
+            interaction.extras[PUBLIC] = False
+            intake = self._services.intake
+            try:
+                admission = await intake.confirm(wish_id, asker(interaction), interaction_id=interaction.id)
+            except ConfirmationNeeded as needed:
+                view = _yes_or_no(needed.question)
+                await _put(interaction, question_text(needed.question), view)
+                return
+            job = admission.job
+            shown = cards.Progress(position=admission.position, wait_seconds=admission.wait_seconds)
+            with self._progress.answering(job.id):
+                card = await self._follow_up(interaction, job, shown) or await self._progress.new_card(job, shown)
+                if card is not None:
+                    await self._services.outbox.set_card(job.id, card)
+            await self._progress.follow(job.id, shown)
+            price = cards.most_it_costs(job, self._services.catalogue)
+            await _put(interaction, texts.fill(texts.CONFIRMED, price=words.price(price)), None)
+
+    async def decline(self, interaction: Interaction, wish_id: str) -> None:
+        """The button Cancel under a question."""
+        await interaction.response.defer()
+        interaction.extras[PUBLIC] = False
+        await self._services.confirmations.decline(wish_id, asker(interaction).place)
+        await _put(interaction, texts.fill(texts.DECLINED), None)
 
     async def job(self, interaction: Interaction, job_id: str) -> Job:
         """A job of this server, in a channel that the member can read.
@@ -126,6 +176,17 @@ class Door:
                 await self._services.outbox.set_card(job.id, card)
         await self._progress.follow(job.id, shown)
 
+    async def _follow_up(self, interaction: Interaction, job: Job, shown: cards.Progress) -> Card | None:
+        parts = cards.in_progress(job, shown, self._services.catalogue)
+        assert parts.view is not None
+        assert interaction.channel_id is not None
+        try:
+            message = await interaction.followup.send(embed=parts.embed, view=parts.view, wait=True)
+        except NETWORK_ERRORS as error:
+            log.warning("job %s: interaction %s could not be followed up: %s", job.id, interaction.id, error)
+            return None
+        return Card(interaction.channel_id, message.id)
+
     async def _send_card(self, interaction: Interaction, job: Job, shown: cards.Progress) -> Card | None:
         parts = cards.in_progress(job, shown, self._services.catalogue)
         assert parts.view is not None
@@ -139,3 +200,19 @@ class Door:
             log.warning("job %s: interaction %s could not be answered: %s", job.id, interaction.id, error)
             return None
         return Card(interaction.channel_id, callback.message_id) if callback.message_id is not None else None
+
+
+async def _ask(interaction: Interaction, question: Question) -> None:
+    await privately(interaction, question_text(question), view=_yes_or_no(question))
+
+
+def _yes_or_no(question: Question) -> discord.ui.View:
+    return job_buttons(question.id, Action.CONFIRM, Action.DECLINE)
+
+
+async def _put(interaction: Interaction, text: str, view: discord.ui.View | None) -> None:
+    """Change the question that was answered; it is a courtesy."""
+    try:
+        await interaction.edit_original_response(content=text, view=view)
+    except NETWORK_ERRORS as error:
+        log.debug("interaction %s: its question can't be changed: %s", interaction.id, error)

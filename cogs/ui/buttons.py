@@ -33,6 +33,9 @@ class Action(StrEnum):
     REMOVE = "remove"
     """Yes, they shall."""
     CANCEL = "cancel"
+    CONFIRM = "confirm"
+    """Yes, it may cost that; the id is the question's, as it is with DECLINE."""
+    DECLINE = "decline"
 
 
 class Presses(Protocol):
@@ -61,6 +64,8 @@ _LABELS: Final = {
     Action.DELETE: "Delete",
     Action.REMOVE: "Delete for good",
     Action.CANCEL: "Cancel",
+    Action.CONFIRM: "Paint it",
+    Action.DECLINE: "Cancel",
 }
 _EMOJIS: Final = {
     Action.REROLL: "🎲",
@@ -72,6 +77,8 @@ _EMOJIS: Final = {
     Action.DELETE: "🗑️",
     Action.REMOVE: None,
     Action.CANCEL: None,
+    Action.CONFIRM: "🖌️",
+    Action.DECLINE: None,
 }
 _DANGEROUS: Final = frozenset({Action.CANCEL, Action.REMOVE})
 

@@ -81,10 +81,24 @@ def in_progress(job: Job, progress: Progress, catalogue: Catalogue) -> Parts:
     else:
         colour, headline = _WAITING, _waiting(progress)
     embed = _embed(colour, headline, job.request.prompt)
-    embed.set_footer(text=f"{model_name(job, catalogue)} · {_seeds(job)} · job {job.id}")
+    parts = [model_name(job, catalogue), _seeds(job), _price(job, catalogue), f"job {job.id}"]
+    embed.set_footer(text=" · ".join(part for part in parts if part))
     if progress.preview is not None and job.state in UNDER_WAY:
         embed.set_image(url=f"attachment://{progress.preview}")
     return Parts(embed, job_buttons(job.id, Action.CANCEL))
+
+
+def most_it_costs(job: Job, catalogue: Catalogue) -> MicroUSD:
+    """The most that the job can cost: on the offer that it runs on, or before that on any that may take it."""
+    keys = (job.offer,) if job.offer is not None and job.state in UNDER_WAY else job.offers
+    offers = [offer for key in keys if (offer := catalogue.offer(key)) is not None]
+    prices = [offer.known_price_of(job.request) or 0 for offer in offers]
+    return MicroUSD(max(prices, default=0) * job.request.count)
+
+
+def _price(job: Job, catalogue: Catalogue) -> str:
+    most = most_it_costs(job, catalogue)
+    return texts.fill(texts.AT_MOST, price=words.price(most)) if most else ""
 
 
 def _waiting(progress: Progress) -> str:
