@@ -1,36 +1,49 @@
 """What the button Details shows: everything that is known of a job, nothing cut."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import discord
 
 from cogs.ui import texts, words
 from cogs.ui.cards import model_name
+from cogs.ui.language import say, translated
 from config.catalogue import Catalogue
 from domain.job import Job, Task, TaskState
 
 _COLOUR: Final = discord.Colour(0x5865F2)
 FIELD: Final = 1024
 """https://discord.com/developers/docs/resources/message#embed-object-embed-limits"""
+_STATES: Final[Mapping[TaskState, str]] = {
+    TaskState.PENDING: "waiting",
+    TaskState.SUBMITTING: "being sent",
+    TaskState.ACCEPTED: "being painted",
+    TaskState.DONE: "done",
+    TaskState.FAILED: "failed",
+    TaskState.CANCELLED: "cancelled",
+    TaskState.UNKNOWN: "outcome unknown",
+}
 
 
 def details(job: Job, catalogue: Catalogue) -> list[discord.Embed]:
     """One embed a message; the negative prompt has a second one where it is long."""
     request = job.request
-    embed = discord.Embed(colour=_COLOUR, title="Prompt", description=words.plain(request.prompt))
+    embed = discord.Embed(colour=_COLOUR, title=say("Prompt"), description=words.plain(request.prompt))
     pages = [embed]
     if request.negative_prompt is not None:
         without = words.plain(request.negative_prompt)
         if len(without) <= FIELD and len(embed) + len(without) < 4500:
-            embed.add_field(name="Without", value=without, inline=False)
+            embed.add_field(name=say("Without"), value=without, inline=False)
         else:
-            pages.append(discord.Embed(colour=_COLOUR, title="Without", description=without))
-    embed.add_field(name="Parameters", value=words.cut(_parameters(job, catalogue), FIELD), inline=False)
-    embed.add_field(name="Pictures", value="\n".join(_picture(task) for task in job.tasks), inline=False)
-    embed.add_field(name="Painted by", value=_offer(job), inline=False)
-    made_from = f" · made from `{job.parent_id}`" if job.parent_id is not None else ""
-    when = words.moment(job.created_at // 1000, "f")
-    embed.add_field(name="Job", value=f"`{job.id}`{made_from}\n<@{job.place.user_id}> · {when}", inline=False)
+            pages.append(discord.Embed(colour=_COLOUR, title=say("Without"), description=without))
+    embed.add_field(name=say("Parameters"), value=words.cut(_parameters(job, catalogue), FIELD), inline=False)
+    embed.add_field(name=say("Pictures"), value="\n".join(_picture(task) for task in job.tasks), inline=False)
+    embed.add_field(name=say("Painted by"), value=_offer(job), inline=False)
+    ids = [f"`{job.id}`"]
+    if job.parent_id is not None:
+        ids.append(say("made from {job}", job=f"`{job.parent_id}`"))
+    who = f"<@{job.place.user_id}> · {words.moment(job.created_at // 1000, 'f')}"
+    embed.add_field(name=say("Job"), value=f"{' · '.join(ids)}\n{who}", inline=False)
     return pages
 
 
@@ -47,23 +60,23 @@ def _parameters(job: Job, catalogue: Catalogue) -> str:
         "lora": ", ".join(map(str, request.loras)) or None,
         "speed": request.speed,
         "format": request.format.value,
-        "spoiler": "yes" if request.spoiler else None,
+        "spoiler": say("yes") if request.spoiler else None,
     }
     left = [name for name, value in given.items() if value is None and name not in ("lora", "spoiler")]
     lines = [f"`{name}` {words.plain(value, 400)}" for name, value in given.items() if value is not None]
     if left:
-        lines.append(texts.fill(texts.DEFAULTS, options=", ".join(left)))
+        lines.append(texts.fill(texts.DEFAULTS, options=words.listed(left)))
     return "\n".join(lines)
 
 
 def _picture(task: Task) -> str:
-    parts = [f"**{task.index + 1}.** Seed {task.seed}"]
+    parts = [f"**{task.index + 1}.** {say('Seed {seed}', seed=task.seed)}"]
     if task.state is TaskState.DONE:
-        parts.append(f"{task.picture.width}×{task.picture.height}" if task.picture is not None else texts.REMOVED)
+        parts.append(f"{task.picture.width}×{task.picture.height}" if task.picture is not None else say(texts.REMOVED))
     elif task.failure is not None:
         parts.append(words.cut(texts.of_failure(task.failure), 120))
     else:
-        parts.append(task.state.value)
+        parts.append(translated(_STATES[task.state]))
     if task.seconds is not None:
         parts.append(words.took(task.seconds))
     if task.cost is not None:
@@ -73,7 +86,7 @@ def _picture(task: Task) -> str:
 
 def _offer(job: Job) -> str:
     why = texts.reason(job.reason)
-    offer = f"`{words.code(job.offer)}`" if job.offer is not None else texts.NOT_STARTED
+    offer = f"`{words.code(job.offer)}`" if job.offer is not None else say(texts.NOT_STARTED)
     parts = [offer + (f" ({why})" if why else "")]
     if job.seconds is not None:
         parts.append(words.took(job.seconds))

@@ -11,6 +11,7 @@ import discord
 from cogs.sources import MAX_LINK
 from cogs.ui import words
 from cogs.ui.buttons import JOB_ID
+from cogs.ui.language import say
 from domain.job import Job
 from domain.request import MAX_PROMPT_CHARACTERS, MAX_SEED, Kind
 
@@ -25,21 +26,21 @@ _PICTURE: Final = re.compile(rf"easel:picture:(?P<job_id>{JOB_ID}):(?P<index>[0-
 def edit_again(job: Job) -> discord.ui.Modal:
     """The prompt and the seed of a job, to change and send again."""
     instruction = job.request.kind is Kind.EDIT
-    title = "Edit the instruction" if instruction else "Edit the prompt"
-    label = "Instruction" if instruction else "Prompt"
+    title = say("Edit the instruction") if instruction else say("Edit the prompt")
+    label = say("Instruction") if instruction else say("Prompt")
     prompt = words.cut(job.request.prompt, MAX_PROMPT_CHARACTERS)
     return _form(f"easel:edit:{job.id}", title, label, prompt, str(job.tasks[0].seed))
 
 
 def edit_picture(job: Job, index: int) -> discord.ui.Modal:
     """The instruction for one picture of a job."""
-    title = f"Edit picture {index + 1}" if job.request.count > 1 else "Edit this picture"
-    return _form(f"easel:picture:{job.id}:{index}", title, "Instruction", None, None)
+    title = say("Edit picture {number}", number=index + 1) if job.request.count > 1 else say("Edit this picture")
+    return _form(f"easel:picture:{job.id}:{index}", title, say("Instruction"), None, None)
 
 
 def edit_source(link: str) -> discord.ui.Modal:
     """The instruction for a picture that is not of ours; its link travels in the form."""
-    return _form(SOURCE_FORM, "Edit this picture", "Instruction", None, None, link)
+    return _form(SOURCE_FORM, say("Edit this picture"), say("Instruction"), None, None, link)
 
 
 def _form(
@@ -50,7 +51,7 @@ def _form(
         style=discord.TextStyle.paragraph,
         custom_id=PROMPT,
         default=text,
-        placeholder="What to change, e.g. “make the sky purple”" if text is None else None,
+        placeholder=say("What to change, e.g. “make the sky purple”") if text is None else None,
         min_length=1,
         max_length=MAX_PROMPT_CHARACTERS,
     )
@@ -58,21 +59,23 @@ def _form(
         style=discord.TextStyle.short,
         custom_id=SEED,
         default=number,
-        placeholder="empty: a new one",
+        placeholder=say("empty: a new one"),
         required=False,
         max_length=len(str(MAX_SEED)),
     )
     modal.add_item(discord.ui.Label(text=label, component=prompt))
     modal.add_item(
         discord.ui.Label(
-            text="Seed", description="The same seed keeps the composition. Empty: a new one.", component=seed
+            text=say("Seed"),
+            description=say("The same seed keeps the composition. Empty: a new one."),
+            component=seed,
         )
     )
     if link is not None:
         source: discord.ui.TextInput[Any] = discord.ui.TextInput(
             style=discord.TextStyle.short, custom_id=LINK, default=link, max_length=MAX_LINK
         )
-        modal.add_item(discord.ui.Label(text="Picture", description="Where it comes from.", component=source))
+        modal.add_item(discord.ui.Label(text=say("Picture"), description=say("Where it comes from."), component=source))
     # A stopped modal is sent but not remembered; what comes back is read from the interaction itself.
     modal.stop()
     return modal
