@@ -5,6 +5,7 @@ Exit status: 0 fine, 2 bad usage or configuration (one line says what and how to
 
 import argparse
 import asyncio
+import importlib.util
 import logging
 import os
 import signal
@@ -58,6 +59,7 @@ from jobs import checkup, pause
 from jobs.administration import Administration
 from jobs.album import Album
 from jobs.attachments import Attachments
+from jobs.choosing import Chooser
 from jobs.confirmations import Confirmations
 from jobs.dispatcher import Dispatcher
 from jobs.doorkeeper import Doorkeeper
@@ -169,9 +171,11 @@ async def house(
         queue = Queue(database, jobs, clock)
         stack.push_async_callback(queue.aclose)
         queue.watch_slots(fleet.seconds_until_free)
+        chooser = Chooser(database, guilds, ledger, catalogue, fleet, estimates, clock)
         dispatcher = Dispatcher(
             Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock),
             catalogue,
+            chooser,
             grace_seconds=settings.easel_grace_seconds,
             ring=outbox.ring,
             max_running_per_user=settings.easel_max_running_per_user,
@@ -428,6 +432,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return run_worker(
                     settings, host=given.host, port=given.port, uds=given.uds, exit_with_stdin=given.exit_with_stdin
                 )
+            case "cluster":
+                return _cluster(settings, given)
             case "doctor":
                 return asyncio.run(examine(settings))
             case "pause":
@@ -447,6 +453,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FINE
 
 
+def _cluster(settings: Settings, given: argparse.Namespace) -> int:
+    if importlib.util.find_spec("ray") is None:
+        raise OperatorError(
+            Code.SETTING_INVALID, setting="cluster", problem="needs the packages of the extra `cluster`: ray[serve]"
+        )
+    from backends.worker.cluster import join_cluster, run_cluster
+
+    if given.join is not None:
+        return join_cluster(settings, _ROOT, given.join)
+    return run_cluster(settings, _ROOT, host=given.host, port=given.port, ray_port=given.ray_port)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bot.py", description="Easel: a Discord bot that paints with HiDream.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -458,6 +476,11 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--port", type=_port, help="port to listen on (default: 7870)")
     worker.add_argument("--uds", type=Path, metavar="PATH", help="listen on a Unix socket instead")
     worker.add_argument("--exit-with-stdin", action="store_true", help="end when standard input does")
+    cluster = commands.add_parser("cluster", help="serve the local models from many GPUs and machines, with Ray")
+    cluster.add_argument("--host", help="this machine's address (default: 127.0.0.1)")
+    cluster.add_argument("--port", type=_port, help="port for the bot (default: 7870)")
+    cluster.add_argument("--ray-port", type=_port, help="port for machines that join (default: 6379)")
+    cluster.add_argument("--join", metavar="HOST:PORT", help="join the cluster that was started there")
     commands.add_parser("doctor", help="check the settings, the data and every backend")
     commands.add_parser("pause", help="take in nothing new, at once and until resumed; no restart is needed")
     commands.add_parser("resume", help="take jobs in again")

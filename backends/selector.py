@@ -103,6 +103,8 @@ LASTING_PROBLEMS = frozenset(
 _AWAY = frozenset({Ruling.DOWN, Ruling.NEEDS_OPERATOR, Ruling.SUSPENDED, Ruling.COOLING_DOWN})
 _BUSY = frozenset({Ruling.BUSY, Ruling.RATE_LIMITED})
 """Nothing is wrong there: it has other work."""
+_GIVES_WAY = frozenset({Ruling.NOT_WHILE_FREE_IS_BUSY, Ruling.WORTH_WAITING})
+"""It could begin now: another one is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,8 @@ class NoChoice:
 
     waiting: bool
     ruled_out: tuple[RuledOut, ...] = ()
+    waits_for: Offer | None = None
+    """The best of those that it may be possible on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +214,9 @@ def choose(question: Question) -> Choice | NoChoice:
             rulings[offer.key] = RuledOut(offer.key, _left(question, chosen))
     ruled_out = tuple(out for out in rulings.values() if out is not None)
     if chosen is None:
-        return NoChoice(any(out.ruling not in _FOR_GOOD for out in ruled_out), ruled_out)
+        passing = {out.offer for out in ruled_out if out.ruling not in _FOR_GOOD | _GIVES_WAY}
+        waits_for = next((offer for offer in order if offer.key in passing), None)
+        return NoChoice(waits_for is not None, ruled_out, waits_for)
     return Choice(chosen, _reason(question, order, chosen, ruled_out), ruled_out)
 
 
@@ -225,13 +231,15 @@ def ruling_of(question: Question, offer: Offer) -> RuledOut | None:
         return RuledOut(offer.key, Ruling.NOT_HERE)
     allowed = question.wishes.allowed_backends
     if allowed is not None and offer.backend not in allowed:
-        return RuledOut(offer.key, Ruling.NOT_ALLOWED)
+        failure = Failure(Code.BACKENDS_NOT_ALLOWED, {"model": question.request.model})
+        return RuledOut(offer.key, Ruling.NOT_ALLOWED, failure)
     if offer.key in question.turned_down:
         return RuledOut(offer.key, Ruling.TURNED_DOWN, question.turned_down[offer.key])
     if offer.known_price_of(question.request) is None:
-        return RuledOut(offer.key, Ruling.PRICE_UNKNOWN)
+        failure = Failure(Code.PRICE_UNKNOWN, {"model": question.request.model, "backend": offer.backend})
+        return RuledOut(offer.key, Ruling.PRICE_UNKNOWN, failure)
     if question.budget is not None and _price(question, offer) > question.budget:
-        return RuledOut(offer.key, Ruling.NO_MONEY)
+        return RuledOut(offer.key, Ruling.NO_MONEY, Failure(Code.PRICE_ROSE, {"backend": offer.backend}))
     if facts.health is HealthState.DOWN:
         lasting = facts.problem is not None and facts.problem.code in LASTING_PROBLEMS
         return RuledOut(offer.key, Ruling.NEEDS_OPERATOR if lasting else Ruling.DOWN, facts.problem)

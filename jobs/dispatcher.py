@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Final, assert_never
 
 from backends.base import Backend
-from backends.selector import Choice, NoChoice, Question, choose
+from backends.selector import Choice, NoChoice, Ruling, Wishes
 from config.catalogue import Catalogue, Offer
 from db.database import Transaction
 from db.jobs import FairClocks, StaleMoveError, Waiting
@@ -20,6 +20,7 @@ from domain.errors import Code, UserError
 from domain.job import EDGES, MAX_STARTS, TASK_OVER, UNDER_WAY, Failure, Job, JobState, TaskState
 from domain.money import MicroUSD
 from domain.quota import Unit
+from jobs.choosing import Chooser
 from jobs.events import QueueMoved, StateChanged
 from jobs.fairness import charge, fair_order
 from jobs.run import JobRun
@@ -36,6 +37,8 @@ MEND_SECONDS: Final = 10.0
 """Until what an error of ours (a disk that is full, say) left undone is tried again."""
 
 
+_TOLD_FIRST: Final = (Ruling.TURNED_DOWN, Ruling.NEEDS_OPERATOR, Ruling.CANNOT)
+"""What people read where no offer is left for several reasons."""
 FRUITLESS_SECONDS: Final = 0.05
 """Between two looks at the line where the first found nothing to start and no slot has become free."""
 
@@ -47,6 +50,7 @@ class Dispatcher:
         self,
         workshop: Workshop,
         catalogue: Catalogue,
+        chooser: Chooser,
         *,
         grace_seconds: float,
         ring: Callable[[], None],
@@ -54,6 +58,7 @@ class Dispatcher:
     ) -> None:
         self._workshop = workshop
         self._catalogue = catalogue
+        self._chooser = chooser
         self._grace_seconds = grace_seconds
         self._ring = ring
         self._max_running_per_user = max_running_per_user
@@ -150,27 +155,32 @@ class Dispatcher:
     async def _start_first(self, ready: Sequence[Waiting], clocks: FairClocks, now: float) -> bool:
         """Start the first job in fair order that a free backend can run; False where there is none."""
         seen: dict[str, Job | None] = {}
-        possible: dict[tuple[str, ...], bool] = {}
+        possible: dict[tuple[tuple[str, ...], Wishes], bool] = {}
+        wishes = await self._chooser.wishes(job.guild_id for job in ready)
         for waiting in ready:
-            # All jobs with the same offers are in the same boat: one of them is asked about.
-            if waiting.offers not in possible:
+            # All jobs with the same offers whose servers want the same are in the same boat: one is asked about.
+            boat = waiting.offers, wishes[waiting.guild_id]
+            if boat not in possible:
                 job = seen[waiting.id] = await self._workshop.jobs.get(waiting.id)
-                choice = self._choose(job, now) if job else None
-                possible[waiting.offers] = not (isinstance(choice, NoChoice) and choice.waiting)
+                choice = await self._chooser.choose(job, boat[1]) if job else None
+                possible[boat] = not (isinstance(choice, NoChoice) and choice.waiting) or _may_overtake(choice)
         running = Counter(run.user_id for run in self._runs.values())
         cap = self._max_running_per_user
 
         def can_run(waiting: Waiting) -> bool:
-            return possible[waiting.offers] and (cap is None or running[waiting.user_id] < cap)
+            return possible[waiting.offers, wishes[waiting.guild_id]] and (
+                cap is None or running[waiting.user_id] < cap
+            )
 
         gave_way: tuple[Job, Waiting, Choice] | None = None
+        queued: dict[str, float] = {}
         for looked_at, waiting in enumerate(fair_order(ready, clocks, can_run)):
             if gave_way is not None and looked_at > AFFINITY_LOOK_AHEAD:
                 break
             job = seen[waiting.id] if waiting.id in seen else await self._workshop.jobs.get(waiting.id)
             if job is None or job.state is not JobState.QUEUED:
                 continue
-            choice = self._choose(job, now)
+            choice = await self._chooser.choose(job, wishes[waiting.guild_id], queued)
             match choice:
                 case Choice() if gave_way is None and self._gives_way(job, waiting, choice, now):
                     gave_way = job, waiting, choice
@@ -180,8 +190,11 @@ class Dispatcher:
                     if await self._start(job, waiting, clocks, choice):
                         return True
                 case NoChoice():
-                    if not choice.waiting:
+                    if choice.waits_for is None:
                         await self._give_up(job, choice)
+                    else:
+                        backend = choice.waits_for.backend
+                        queued[backend] = queued.get(backend, 0.0) + waiting.cost
                 case _:
                     assert_never(choice)
         if gave_way is None:
@@ -196,16 +209,13 @@ class Dispatcher:
     def _gives_way(self, job: Job, waiting: Waiting, choice: Choice, now: float) -> bool:
         return now - waiting.created_at / 1000 < AFFINITY_SECONDS and self._swaps(job, choice)
 
-    def _choose(self, job: Job, now: float) -> Choice | NoChoice:
-        offers = [offer for key in job.offers if (offer := self._offer(key, job)) is not None]
-        return choose(Question(job.request, offers, self._workshop.fleet.facts(job.request.model), now))
-
     async def _start(self, asked: Job, waiting: Waiting, clocks: FairClocks, choice: Choice) -> bool:
         workshop, offer = self._workshop, choice.offer
         place = workshop.fleet.try_take(offer.backend, asked.request)
         backend = workshop.fleet.backend(place) if place is not None else None
         if place is None or backend is None:
             return False
+        workshop.fleet.admit(place, asked.id)
         target = JobState.SUBMITTING if backend.resumes or offer.is_paid else JobState.RUNNING
         after = charge(waiting, clocks)
         try:
@@ -225,9 +235,11 @@ class Dispatcher:
             assert job is not None
         except StaleMoveError:
             # Cancelled since we looked.
+            workshop.fleet.forget(place, asked.id)
             await workshop.fleet.give_back(place)
             return False
         except BaseException:
+            workshop.fleet.forget(place, asked.id)
             await asyncio.shield(workshop.fleet.give_back(place))
             raise
         self._follow(job, offer, backend, place)
@@ -239,7 +251,8 @@ class Dispatcher:
         """No offer will ever take the job (any more)."""
         backend = job.offers[0].partition(":")[0] if job.offers else job.request.model
         unreachable = Failure(Code.BACKEND_UNREACHABLE, {"backend": backend})
-        failure = next((out.failure for out in why.ruled_out if out.failure is not None), unreachable)
+        told = sorted(why.ruled_out, key=lambda out: _TOLD_FIRST.index(out.ruling) if out.ruling in _TOLD_FIRST else 9)
+        failure = next((out.failure for out in told if out.failure is not None), unreachable)
         try:
             async with self._workshop.database.transaction() as tx:
                 await self._end_waiting(tx, job, TaskState.FAILED, failure)
@@ -379,6 +392,11 @@ class Dispatcher:
     async def _resume(self, job: Job, offer: Offer, backend: Backend) -> None:
         place = await self._workshop.fleet.take(offer.backend)
         self._follow(job, offer, backend, place)
+
+
+def _may_overtake(choice: Choice | NoChoice | None) -> bool:
+    """Who stands first waits for a faster place; there, the line may be too long for those behind."""
+    return choice is not None and any(out.ruling is Ruling.WORTH_WAITING for out in choice.ruled_out)
 
 
 async def _set_within(event: asyncio.Event, seconds: float | None) -> None:

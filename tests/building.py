@@ -30,6 +30,7 @@ from domain.job import Job, JobState, Place
 from domain.quota import Subject, Unit
 from domain.request import ImageRequest, Kind
 from jobs.administration import Administration
+from jobs.choosing import Chooser
 from jobs.confirmations import Confirmations
 from jobs.dispatcher import Dispatcher
 from jobs.doorkeeper import Doorkeeper
@@ -141,9 +142,7 @@ class House:
         """Bring a wish in at the door; each with an interaction of its own."""
         defaults = {"kind": Kind.IMAGINE, "model": model, "prompt": "a fox", "seed": 7}
         request = ImageRequest.model_validate(defaults | options)
-        asker = Asker(
-            Place(guild, channel, user), roles, surroundings=surroundings, age_restricted=age_restricted
-        )
+        asker = Asker(Place(guild, channel, user), roles, surroundings=surroundings, age_restricted=age_restricted)
         admission = await self.intake.submit(request, asker, interaction_id=next(self._interactions))
         return admission.job
 
@@ -233,9 +232,11 @@ async def open_house(
         queue = Queue(database, jobs, clock)
         queue.watch_slots(fleet.seconds_until_free)
         workshop = Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock)
+        chooser = Chooser(database, guilds, ledger, catalogue, fleet, estimates, clock)
         dispatcher = Dispatcher(
             workshop,
             catalogue,
+            chooser,
             grace_seconds=grace_seconds,
             ring=outbox.ring,
             max_running_per_user=chosen.easel_max_running_per_user,

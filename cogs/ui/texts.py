@@ -27,11 +27,15 @@ NO_LIMITS: Final = "Nothing limits you here."
 NO_RULES: Final = "No rules are set. Each member may have {limit} a day, as the operator has set for all servers."
 RULE_SET: Final = "Rule `{rule}` is set: {text}."
 RULE_REMOVED: Final = "Rule `{rule}` is removed: {text}."
-RULE_NOW: Final = "Now: {used} used{held}, {left} left{resets}."
-RULE_HITS: Final = "It holds for {whom}.\nMembers who used something in this window: {active}; at the limit: {full}."
-RULE_HITS_ROLE: Final = "whoever has the role when they ask and has no rule of their own"
-RULE_HITS_EVERYBODY: Final = "every member for whom no rule of their own or of a role of theirs says otherwise"
-RULE_HITS_MONEY: Final = "every one of them: rules about money are never overridden"
+RULE_NOW: Final = "Now: {used} used, {left} left."
+RULE_NOW_HELD: Final = "Now: {used} used and {held} held, {left} left."
+RULE_RESETS: Final = "It resets {when}."
+RULE_COUNTS: Final = "Members who used something in this window: {active}; at the limit: {full}."
+RULE_HITS_ROLE: Final = "It holds for whoever has the role when they ask and has no rule of their own."
+RULE_HITS_EVERYBODY: Final = (
+    "It holds for every member for whom no rule of their own or of a role of theirs says otherwise."
+)
+RULE_HITS_MONEY: Final = "It holds for every one of them: rules about money are never overridden."
 GRANTED: Final = "<@{member}> has {amount} more, until the windows of their limits end."
 EXEMPTED: Final = "<@{member}> is exempt: no limit of pictures and GPU time of their own, no wait between jobs."
 EXEMPTION_ENDED: Final = "<@{member}> is not exempt any more."
@@ -45,8 +49,8 @@ LOG_ENTRY: Final = "🛠️ <@{author}>: {text}"
 WEIGHT_SET: Final = "Jobs of members with <@&{role}> weigh {weight} in the line now (1 is what everybody has)."
 PAUSED: Final = "I take in nothing new in this server. What is waiting is still painted. /quotas resume ends it."
 RESUMED: Final = "I take in jobs again in this server."
-EXPORTED: Final = "Exported {rows} ledger rows of the last {days} days.{more}"
-EXPORT_CUT: Final = " There are more; only the newest fit."
+EXPORTED: Final = "Exported {rows} ledger rows of the last {days} days."
+EXPORT_CUT: Final = "There are more; only the newest fit."
 SENT_DIRECTLY: Final = "I can't post in <#{channel}> any more, so here is what you asked for there."
 TOLD_DIRECTLY: Final = "I can't write in <#{channel}> any more; this is about what you asked for there."
 DELETE_ONE: Final = "Delete this picture for good? Its message goes, and so does the file. Nothing brings it back."
@@ -108,8 +112,8 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.OPTION_NOT_A_STEP: "`{option}` goes in steps of {step}, and {value} is between two of them.",
     Code.OPTION_NOT_A_CHOICE: "`{option}` can't be “{value}”. Possible: {choices}.",
     Code.OPTION_MALFORMED: "`{option}` can't be “{value}”. Expected: {expected}.",
-    Code.STEPS_TOO_FEW: "This `speed` sets {option}, which needs at least {minimum} `steps`; {steps} is too few. Ask for "
-    "more steps, or leave `speed` out.",
+    Code.STEPS_TOO_FEW: "This `speed` sets {option}, which needs at least {minimum} `steps`; {steps} is too few. "
+    "Ask for more steps, or leave `speed` out.",
     Code.FLAG_UNKNOWN: "There is no flag `--{flag}` in a prompt here. Possible: {known}.",
     Code.FLAG_EMPTY: "The flag `--{flag}` needs a value after it.",
     Code.FLAG_CONTRADICTS: "`{option}` is given twice with different values: the flag `--{flag}` says something else. "
@@ -157,6 +161,9 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.GUILD_NOT_ALLOWED: "This bot works only in the servers that its operator has chosen.",
     Code.ONLY_IN_SERVERS: "This works only inside a server, in a channel that I can post in.",
     Code.BUDGET_EXHAUSTED: "The operator's budget for paid services is used up for now.",
+    Code.BACKENDS_NOT_ALLOWED: "The admins of this server allow none of the backends that have {model}. "
+    "Pick another `model`; /models shows them.",
+    Code.PRICE_ROSE: "{backend} costs more now than was reserved for this, so nothing was sent there. Please ask again.",
     Code.PRICE_UNKNOWN: "Nobody has told me what {model} costs at {backend}, so nothing is sent there. "
     "The operator has to set its price.",
     Code.CHARTS_MISSING: "Charts can't be drawn here: matplotlib is not installed. The operator can add it "

@@ -424,7 +424,7 @@ async def test_it_goes_elsewhere_when_the_first_is_unavailable(tmp_path: Path, c
         house.fleet.cool_down("wavespeed", 600)
         house.dispatcher.wake()
         job = await house.reached(job.id, *OVER)
-        assert (job.state, job.offer, job.reason) == (JobState.FINISHED, "runware:hosted", "others_down")
+        assert (job.state, job.offer, job.reason) == (JobState.FINISHED, "runware:hosted", "failed_over")
         assert await house.spent() == (5, 0)
 
 

@@ -1,0 +1,120 @@
+"""Gathers what the selector chooses by: the fleet, what a server's admins want, what was reserved, what was learned."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from backends.selector import BackendFacts, Choice, NoChoice, Question, Ruling, Wishes, choose
+from config.catalogue import Catalogue, Offer
+from db.database import Database
+from db.guilds import GuildStore
+from db.ledger import LedgerStore
+from domain.guild import GuildSettings
+from domain.job import Failure, Job
+from domain.money import MicroUSD
+from domain.quota import Unit
+from domain.request import ImageRequest
+from jobs.estimates import Estimates
+from jobs.fleet import Fleet
+
+
+class Chooser:
+    """Asks the selector about jobs, with the facts of now."""
+
+    def __init__(
+        self,
+        database: Database,
+        guilds: GuildStore,
+        ledger: LedgerStore,
+        catalogue: Catalogue,
+        fleet: Fleet,
+        estimates: Estimates,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._guilds = guilds
+        self._ledger = ledger
+        self._catalogue = catalogue
+        self._fleet = fleet
+        self._estimates = estimates
+        self._clock = clock
+
+    async def wishes(self, guild_ids: Iterable[int]) -> dict[int, Wishes]:
+        """What the admins of these guilds want."""
+        async with self._database.reading() as reader:
+            found = await self._guilds.settings_of_all(reader, guild_ids)
+        return {guild_id: wishes_of(settings) for guild_id, settings in found.items()}
+
+    async def choose(
+        self, job: Job, wishes: Wishes | None = None, queued: Mapping[str, float] | None = None
+    ) -> Choice | NoChoice:
+        """Where the job would run now, and why. ``wishes``: those of its guild, where they are known already.
+
+        ``queued``: by the backend's key, the seconds of jobs that wait for it and stand before this one.
+        """
+        return choose(await self._question(job, wishes, queued or {}))
+
+    async def takes_over(self, job: Job, without: Failure | None) -> bool:
+        """Whether another offer than the job's takes it, now or when a slot is free.
+
+        ``without``: the failure for which its offer is not asked again; None where it may be, later.
+        """
+        question = await self._question(job, None, {})
+        assert job.offer is not None
+        if without is not None:
+            question = replace(question, turned_down={**question.turned_down, job.offer: without})
+        answer = choose(question)
+        if isinstance(answer, Choice):
+            return answer.offer.key != job.offer
+        busy = (Ruling.BUSY, Ruling.RATE_LIMITED)
+        return any(out.offer != job.offer and out.ruling in busy for out in answer.ruled_out)
+
+    async def _question(self, job: Job, wishes: Wishes | None, queued: Mapping[str, float]) -> Question:
+        offers = [offer for key in job.offers if (offer := self._catalogue.offer(key)) is not None]
+        async with self._database.reading() as reader:
+            if wishes is None:
+                wishes = wishes_of(await self._guilds.settings(reader, job.place.guild_id))
+            held = await self._ledger.held(reader, job.id, Unit.MONEY)
+        question = self.question(job.request, offers, wishes, MicroUSD(held), queued)
+        return replace(question, turned_down=job.turned_down, before=job.offer)
+
+    def question(
+        self,
+        request: ImageRequest,
+        offers: Iterable[Offer],
+        wishes: Wishes,
+        budget: MicroUSD | None,
+        queued: Mapping[str, float] | None = None,
+    ) -> Question:
+        """The question with the facts of now, for a wish that may cost ``budget``."""
+        offers = list(offers)
+        backends = self._fleet.facts(request.model)
+        for key, seconds in (queued or {}).items():
+            if key in backends:
+                facts = backends[key]
+                waits = facts.wait_seconds + seconds / max(1, facts.slots)
+                backends[key] = replace(facts, wait_seconds=waits)
+        return Question(
+            request=request,
+            offers=offers,
+            backends=backends,
+            now=self._clock().timestamp(),
+            wishes=wishes,
+            budget=budget,
+            seconds={offer.key: self._seconds(offer, request, backends.get(offer.backend)) for offer in offers},
+        )
+
+    def _seconds(self, offer: Offer, request: ImageRequest, facts: BackendFacts | None) -> float:
+        """What the whole job should take there: one call after the other, or as many at once as there are slots."""
+        rounds = math.ceil(request.count / offer.pictures_per_call)
+        backend = self._fleet.backend(offer.backend)
+        if backend is not None and backend.resumes and facts is not None:
+            rounds = math.ceil(rounds / max(1, facts.free))
+        return self._estimates.seconds(offer) * min(request.count, offer.pictures_per_call * rounds)
+
+
+def wishes_of(settings: GuildSettings) -> Wishes:
+    """What the selector needs to know of a guild's settings."""
+    allowed = settings.allowed_backends
+    return Wishes(settings.policy, None if allowed is None else frozenset(allowed), settings.spill_to_paid)
