@@ -14,6 +14,7 @@ from config.suggestions import suggested_prompts
 from domain.errors import UserError
 from domain.job import Job
 from domain.request import ImageRequest, Kind, Size
+from jobs.house_rules import allows_model
 
 # The sizes that HiDream-I1 was trained on (its ComfyUI and Gradio front ends offer these), and smaller ones.
 COMMON_SIZES = tuple(
@@ -39,10 +40,12 @@ class Completions:
 
         async def complete(interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
             wanted = typed.strip().casefold()
+            administration = self._services.administration
+            settings = await administration.settings(interaction.guild_id or 0)
             return [
                 (words.label(f"{model.name} – {model.summary}"), model.key)
                 for model in self._services.catalogue.models(kind)
-                if wanted in model.key or wanted in model.name.casefold()
+                if allows_model(settings, model.key) and (wanted in model.key or wanted in model.name.casefold())
             ]
 
         return complete

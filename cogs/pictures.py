@@ -7,7 +7,7 @@ import discord
 from discord import app_commands
 
 from cogs.answers import privately
-from cogs.asking import Interaction, asker
+from cogs.asking import Interaction, asker, check_server
 from cogs.completions import Completions
 from cogs.door import Door
 from cogs.flags import with_flags
@@ -19,6 +19,7 @@ from cogs.sources import (
     LinkedMessage,
     Source,
     fetched,
+    is_adult,
     of_attachment,
     of_avatar,
     of_link,
@@ -36,6 +37,7 @@ from config.sizes import Ratio, nearest
 from domain.errors import Code, UserError
 from domain.job import Job
 from domain.request import MAX_SEED, ImageRequest, Kind
+from jobs.house_rules import default_model
 from jobs.pictures import MAX_INPUT_BYTES
 
 
@@ -123,7 +125,7 @@ class PictureCommands:
         """/imagine"""
         self._door.check_place(interaction)
         given = self._read(Kind.IMAGINE, read_options(self._imagine_options, values))
-        await self._door.order(interaction, self._request(Kind.IMAGINE, given))
+        await self._door.order(interaction, await self._request(interaction, Kind.IMAGINE, given))
 
     async def edit(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/edit"""
@@ -160,9 +162,9 @@ class PictureCommands:
     async def _edit(
         self, interaction: Interaction, given: Mapping[str, object], source: Source | LinkedMessage
     ) -> None:
-        wish = self._request(Kind.EDIT, given)
+        wish = await self._request(interaction, Kind.EDIT, given)
         # What can be refused before anything is fetched never shows in public.
-        await self._services.intake.quote(wish)
+        await self._services.intake.check(wish, asker(interaction))
         if isinstance(source, Source) and source.size > MAX_INPUT_BYTES:
             raise UserError(Code.PICTURE_TOO_LARGE, size=source.size, limit=MAX_INPUT_BYTES)
 
@@ -171,7 +173,8 @@ class PictureCommands:
             if isinstance(found, LinkedMessage):
                 found = await fetched(interaction, found, self._services.attachments)
             data = await self._services.attachments.fetch(found.url, found.size)
-            picture = await self._services.pictures.accept(data, found.filename)
+            accepted = await self._services.pictures.accept(data, found.filename)
+            picture = accepted.model_copy(update={"adult": is_adult(interaction, found.url)})
             return wish.model_copy(update={"source": picture, "spoiler": wish.spoiler or found.spoiler})
 
         await self._door.order_after(interaction, wish.prompt, prepare)
@@ -236,11 +239,13 @@ class PictureCommands:
         given = self._read(Kind.EDIT, _form(values))
         # What was hidden stays hidden.
         given["spoiler"] = job.request.spoiler or job.tasks[index].flagged
-        wish = self._request(Kind.EDIT, given)
-        await self._services.intake.quote(wish)
+        wish = await self._request(interaction, Kind.EDIT, given)
+        await self._services.intake.check(wish, asker(interaction))
 
         async def prepare() -> ImageRequest:
-            return wish.model_copy(update={"source": await self._services.pictures.as_input(name)})
+            picture = await self._services.pictures.as_input(name)
+            adult = job.request.adult or job.tasks[index].flagged
+            return wish.model_copy(update={"source": picture.model_copy(update={"adult": adult})})
 
         await self._door.order_after(interaction, wish.prompt, prepare, parent=job)
 
@@ -276,8 +281,8 @@ class PictureCommands:
         if source is not None and not await asyncio.to_thread(self._services.pictures.path(source.name).exists):
             raise UserError(Code.PICTURE_GONE)
 
-    def _request(self, kind: Kind, given: Mapping[str, object]) -> ImageRequest:
-        model = self._model(kind, given.get("model"))
+    async def _request(self, interaction: Interaction, kind: Kind, given: Mapping[str, object]) -> ImageRequest:
+        model = await self._model(check_server(interaction, self._services.settings), kind, given.get("model"))
         if model.kind is not kind:
             raise UserError(Code.MODEL_WRONG_KIND, model=model.name, command=kind.value)
         return self._sized({**given, "kind": kind, "model": model.key})
@@ -298,16 +303,12 @@ class PictureCommands:
             raise UserError(Code.NO_OFFER, option="size", model=model.name)
         return request.model_copy(update={"size": size})
 
-    def _model(self, kind: Kind, wanted: object) -> Model:
-        catalogue, settings = self._services.catalogue, self._services.settings
+    async def _model(self, guild_id: int, kind: Kind, wanted: object) -> Model:
+        catalogue = self._services.catalogue
         if wanted is not None:
             return catalogue.model(str(wanted))
-        configured = settings.easel_imagine_model if kind is Kind.IMAGINE else settings.easel_edit_model
-        if configured is not None:
-            return catalogue.model(configured)
-        model = catalogue.default(kind, self._services.order)
-        assert model is not None, "the command is registered only where there is a model"
-        return model
+        settings = await self._services.administration.settings(guild_id)
+        return default_model(settings, kind, catalogue, self._services.settings, self._services.order)
 
 
 def _form(values: Mapping[str, str]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import discord
 
-from cogs.asking import Interaction, permissions_in
+from cogs.asking import Interaction, is_age_restricted, permissions_in
 from domain.errors import Code, UserError
 from jobs.attachments import Attachments
 
@@ -18,6 +18,7 @@ _MESSAGE: Final = re.compile(
     r"https://(?:www\.|ptb\.|canary\.)?discord(?:app)?\.com/channels/(?P<guild>\d{1,20})/(?P<channel>\d{1,20})"
     r"/(?P<message>\d{1,20})/?"
 )
+_FILE: Final = re.compile(r"/attachments/(?P<channel>\d{1,20})/")
 _URL: Final = re.compile(r"https?://[^\s<>]+")
 AVATAR_PIXELS: Final = 1024
 
@@ -31,8 +32,6 @@ class Source:
     size: int = 0
     """Bytes, as declared; 0 where nobody has said."""
     spoiler: bool = False
-    adult: bool = False
-    """It was found where adults alone are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +94,14 @@ async def fetched(interaction: Interaction, linked: LinkedMessage, attachments: 
     except (discord.NotFound, discord.Forbidden) as error:
         raise UserError(Code.NO_PICTURE_IN_MESSAGE) from error
     return of_message(message, attachments)
+
+
+def is_adult(interaction: Interaction, url: str) -> bool:
+    """Whether the file lies in a channel of this server that is for adults; Discord's links name the channel."""
+    match = _FILE.search(urlsplit(url).path)
+    if match is None or interaction.guild is None:
+        return False
+    return is_age_restricted(interaction.guild.get_channel_or_thread(int(match["channel"])))
 
 
 def _pictures(message: discord.Message) -> Iterator[Source]:

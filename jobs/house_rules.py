@@ -79,9 +79,10 @@ def gated(settings: GuildSettings, asker: Asker, request: ImageRequest, *, adult
 
     Raises UserError where it is not in one, or the server allows no such pictures.
     """
-    adult = adult or (request.source is not None and request.source.adult)
     if adult and settings.nsfw is NsfwPolicy.OFF:
         raise UserError(Code.ADULT_OFF)
+    # A picture from an age-restricted channel may be as harmless as any, but nobody else has seen it yet.
+    adult = adult or (request.source is not None and request.source.adult)
     if adult and not asker.age_restricted:
         raise UserError(Code.ADULT_NOT_HERE)
     return request.model_copy(
