@@ -5,17 +5,19 @@ An outcome stays due until it is posted or told, whatever happens to this proces
 
 import asyncio
 import logging
+from dataclasses import replace
 from functools import partial
 
 import discord
 from discord.ext import commands
 
 from cogs.answers import NETWORK_ERRORS
+from cogs.discretion import Discretion
 from cogs.posting import Poster, Unreachable
 from cogs.progress import ProgressCards
 from cogs.services import Services
 from cogs.ui import cards
-from domain.errors import UserError
+from domain.errors import Code, UserError
 from domain.job import WITHOUT_PICTURE, Failure, Job, JobState
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class Delivery(commands.Cog):
         self._services = services
         self._progress = progress
         self._poster = poster
+        self._discretion = Discretion(client, services)
         self._online = online
         self._room = asyncio.Semaphore(AT_A_TIME)
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -106,6 +109,10 @@ class Delivery(commands.Cog):
         look_first = job.state is JobState.POSTING
         if not look_first:
             await self._services.outbox.begin(job.id)
+        job = await self._discretion.presentable(job)
+        if not job.pictures:
+            await self._withhold(job)
+            return
         parent = await self._services.jobs.get(job.parent_id) if job.parent_id is not None else None
         parts = cards.result(job, self._services.catalogue, parent)
         try:
@@ -139,6 +146,14 @@ class Delivery(commands.Cog):
             await asyncio.sleep(attempt)
         log.warning("job %s: its card could not be removed", job_id)
 
+    async def _withhold(self, job: Job) -> None:
+        """There were pictures, but none that may be posted: the person is told alone, and the card goes."""
+        failure = Failure(Code.CONTENT_WITHHELD)
+        await self._discretion.tell(job, cards.ended(replace(job, failure=failure)))
+        await self._put_card_away(job.id)
+        await self._services.outbox.undeliverable(job.id, failure)
+        await self._put_card_away(job.id)
+
     async def _give_up(self, job: Job, failure: Failure) -> None:
         log.warning("job %s can't be delivered: %s", job.id, failure)
         await self._services.outbox.undeliverable(job.id, failure)
@@ -157,6 +172,12 @@ class Delivery(commands.Cog):
         fresh = await self._services.jobs.get(job.id)
         assert fresh is not None
         if fresh.told:
+            return
+        # What a safety check says of somebody's picture is nobody else's business.
+        flagged = fresh.failure is not None and fresh.failure.code is Code.CONTENT_FLAGGED
+        if flagged and await self._discretion.tell(fresh, cards.ended(fresh)):
+            await self._put_card_away(fresh.id)
+            await self._services.outbox.told(fresh.id)
             return
         if not await self._told_on_card(fresh):
             try:

@@ -104,6 +104,9 @@ class Poster:
         try:
             return await self.retrying(f"job {job.id}", into_channel)
         except discord.HTTPException as refusal:
+            if with_pictures and (job.request.adult or any(task.flagged for task in job.tasks)):
+                # Nobody can tell who reads along in a conversation.
+                raise Unreachable(Failure(Code.CONTENT_WITHHELD)) from refusal
             log.info("job %s: its channel is closed to us (%s), so it goes to the person", job.id, refusal)
         note = texts.SENT_DIRECTLY if with_pictures else texts.TOLD_DIRECTLY
         with speaking(job.language):

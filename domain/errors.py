@@ -41,7 +41,9 @@ class Code(StrEnum):
     MODEL_WRONG_KIND = "model_wrong_kind"
     NO_OFFER = "no_offer"
     QUEUE_FULL_FOR_USER = "queue_full_for_user"
+    QUEUE_FULL_FOR_USER_HERE = "queue_full_for_user_here"
     QUEUE_FULL = "queue_full"
+    QUEUE_FULL_HERE = "queue_full_here"
     QUOTA_EXCEEDED = "quota_exceeded"
     PICTURE_TOO_LARGE = "picture_too_large"
     PICTURE_TOO_MANY_PIXELS = "picture_too_many_pixels"
@@ -67,6 +69,7 @@ class Code(StrEnum):
     CONFIRMATION_GONE = "confirmation_gone"
     DUPLICATE = "duplicate"
     CONTENT_FLAGGED = "content_flagged"
+    CONTENT_WITHHELD = "content_withheld"
     CANCELLED = "cancelled"
 
     # What the operator or a server's admin can mend.

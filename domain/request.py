@@ -136,6 +136,8 @@ class ImageRequest(BaseModel):
     source: InputPicture | None = None
     adult: bool = False
     """What comes of it belongs into age-restricted channels alone; intake says so."""
+    flagged_allowed: bool = False
+    """It was asked for where pictures that a safety check marks may be shown; intake says so."""
 
     def seeds(self) -> list[int]:
         """The seed of each picture. The request's seed must have been drawn."""

@@ -86,7 +86,11 @@ def gated(settings: GuildSettings, asker: Asker, request: ImageRequest, *, adult
     if adult and not asker.age_restricted:
         raise UserError(Code.ADULT_NOT_HERE)
     return request.model_copy(
-        update={"adult": adult, "spoiler": request.spoiler or (adult and settings.nsfw is NsfwPolicy.SPOILER)}
+        update={
+            "adult": adult,
+            "flagged_allowed": asker.age_restricted and settings.nsfw is not NsfwPolicy.OFF,
+            "spoiler": request.spoiler or (adult and settings.nsfw is NsfwPolicy.SPOILER),
+        }
     )
 
 

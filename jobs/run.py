@@ -290,7 +290,7 @@ class JobRun:
     async def _made(self, made: Made) -> None:
         workshop = self._workshop
         cost = made.cost if made.cost is not None else self._price
-        if made.flagged:
+        if made.flagged and not self._job.request.flagged_allowed:
             await self._end_tasks((made.index,), TaskState.FAILED, EaselError(Code.CONTENT_FLAGGED), cost=cost)
             return
         try:
@@ -315,7 +315,7 @@ class JobRun:
                 seed=made.seed if made.seed is not None else self._job.tasks[made.index].seed,
                 seconds=made.seconds,
                 cost=cost,
-                flagged=False,
+                flagged=made.flagged,
             )
             self._note((made.index,), TaskState.DONE)
 

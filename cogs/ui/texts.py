@@ -155,6 +155,8 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     "please ask again.",
     Code.DUPLICATE: "That was received already.",
     Code.CONTENT_FLAGGED: "The service's safety check did not let the picture through. Please word it differently.",
+    Code.CONTENT_WITHHELD: "What came of it belongs into an age-restricted channel, which this is not (any more), or the "
+    "server does not allow it, so it was not posted.",
     Code.CANCELLED: "Cancelled.",
     Code.BOT_LACKS_PERMISSIONS: "I can't post pictures here: I need {permissions} in this channel. "
     "Ask an admin to allow that, or use another channel.",
