@@ -5,6 +5,7 @@ from typing import Any, Final
 import discord
 
 from cogs.languages import public_language
+from cogs.ui.filling import PERMISSIONS
 from config.settings import Settings
 from domain.errors import Code, OperatorError, UserError
 from domain.job import Answer, Place
@@ -14,9 +15,9 @@ Interaction = discord.Interaction[Any]
 
 # Read Message History is not among them: without it a restart cannot look for its own earlier post, and the
 # message's nonce has to do.
-_NEEDED: Final = {"view_channel": "View Channel", "attach_files": "Attach Files", "embed_links": "Embed Links"}
-_TO_SEND: Final = {"send_messages": "Send Messages"}
-_TO_SEND_IN_THREADS: Final = {"send_messages_in_threads": "Send Messages in Threads"}
+_NEEDED: Final = ("view_channel", "attach_files", "embed_links")
+_TO_SEND: Final = "send_messages"
+_TO_SEND_IN_THREADS: Final = "send_messages_in_threads"
 
 
 def check_server(interaction: Interaction, settings: Settings) -> int:
@@ -67,7 +68,7 @@ def check_permissions(interaction: Interaction) -> None:
     if have.administrator:
         return
     to_send = _TO_SEND_IN_THREADS if isinstance(interaction.channel, discord.Thread) else _TO_SEND
-    missing = [text for name, text in (_NEEDED | to_send).items() if not getattr(have, name)]
+    missing = [PERMISSIONS[name] for name in (*_NEEDED, to_send) if not getattr(have, name)]
     if missing:
         raise OperatorError(Code.BOT_LACKS_PERMISSIONS, permissions=", ".join(missing))
 

@@ -36,7 +36,7 @@ def pages() -> Mapping[str, str]:
     return {
         "settings.md": settings_page(),
         "models.md": models_page(Catalogue.load()),
-        "commands.md": commands_page(asyncio.run(_commands())),
+        "commands.md": commands_page(asyncio.run(all_commands())),
     }
 
 
@@ -150,7 +150,7 @@ def _constants(constants: Mapping[str, object]) -> list[str]:
     ]
 
 
-async def _commands() -> list[Mapping[str, Any]]:
+async def all_commands() -> list[Mapping[str, Any]]:
     """What would be registered with Discord if every backend were configured."""
     with tempfile.TemporaryDirectory() as folder:
         settings = load({"EASEL_DATA_DIR": folder}, folder=Path(folder))

@@ -18,6 +18,15 @@ _EXPECTED: Final = "expected"
 _PERMISSIONS: Final = "permissions"
 """Discord's names of permissions, with commas between them; Discord shows them in the reader's language."""
 
+PERMISSIONS: Final[Mapping[str, str]] = {
+    "view_channel": "View Channel",
+    "send_messages": "Send Messages",
+    "send_messages_in_threads": "Send Messages in Threads",
+    "attach_files": "Attach Files",
+    "embed_links": "Embed Links",
+}
+"""What Discord's client calls the permissions that the bot needs."""
+
 _YOURS: Final = Plural(
     "That is {wanted}, and {left} of your {limit} is left ({used}).",
     "That is {wanted}, and {left} of your {limit} are left ({used}).",
