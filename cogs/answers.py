@@ -6,7 +6,7 @@ as Discord's three seconds allow it.
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -60,8 +60,9 @@ async def privately(
     text: str | None = None,
     *,
     embed: discord.Embed | None = None,
-    view: discord.ui.View | None = None,
+    view: discord.ui.View | discord.ui.LayoutView | None = None,
     file: discord.File | None = None,
+    files: Sequence[discord.File] | None = None,
 ) -> None:
     """Say something to the person who acted and to nobody else. What is public of the answer so far is taken back.
 
@@ -69,7 +70,7 @@ async def privately(
     """
     # A text without values may come as it stands in the code.
     content = translated(text) if text is not None else None
-    parts: dict[str, Any] = {"content": content, "embed": embed, "view": view, "file": file}
+    parts: dict[str, Any] = {"content": content, "embed": embed, "view": view, "file": file, "files": files}
     given = {name: part for name, part in parts.items() if part is not None}
     try:
         if not interaction.response.is_done():

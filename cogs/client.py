@@ -14,6 +14,7 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
+from cogs.album import AlbumCommands
 from cogs.asking import Interaction, check_server
 from cogs.change_log import ChangeLog
 from cogs.completions import Completions
@@ -30,14 +31,14 @@ from cogs.results import ResultButtons
 from cogs.services import Services
 from cogs.settings import SettingsCommands
 from cogs.ui import modals
-from cogs.ui.buttons import ITEMS, Action, is_ours
+from cogs.ui.buttons import ITEMS, Action, Book, is_ours
 from config.settings import Settings
 from domain.errors import Code, UserError
 
 log = logging.getLogger(__name__)
 
 DOUBLE_CLICK_SECONDS: Final = 2.0
-_ONCE: Final = frozenset({Action.REROLL, Action.VARY, Action.RETRY, Action.LARGER, Action.CONFIRM})
+_ONCE: Final = frozenset({Action.REROLL, Action.VARY, Action.RETRY, Action.LARGER, Action.FAVOURITE, Action.CONFIRM})
 """Buttons whose second press right after the first is a slip of the finger."""
 
 Offered = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
@@ -99,6 +100,7 @@ class EaselBot(commands.AutoShardedBot):
         completions = Completions(services)
         self._pictures = PictureCommands(services, self._door, completions)
         self._jobs = JobCommands(services, self._door, completions)
+        self._album = AlbumCommands(services, self._door, completions)
         self._results = ResultButtons(services, self._door)
         change_log = ChangeLog(services)
         self._quotas = QuotaCommands(services, completions, change_log)
@@ -106,7 +108,7 @@ class EaselBot(commands.AutoShardedBot):
 
     def offered(self) -> list[Offered]:
         """All commands that can work with what is configured, newly made."""
-        rooms = (self._pictures, self._jobs, self._quotas, self._settings)
+        rooms = (self._pictures, self._jobs, self._album, self._quotas, self._settings)
         return [command for room in rooms for command in room.commands()]
 
     async def setup_hook(self) -> None:
@@ -185,9 +187,13 @@ class EaselBot(commands.AutoShardedBot):
         """One picture of a job is to be edited."""
         await guarded(interaction, self._pictures.press_picture(interaction, job_id, index))
 
-    async def turned(self, interaction: discord.Interaction[Any], page: int) -> None:
-        """Another page of the history is wanted."""
-        await guarded(interaction, self._jobs.turn(interaction, page))
+    async def turned(self, interaction: discord.Interaction[Any], book: Book, page: int, search: str) -> None:
+        """Another page of what can be looked through is wanted."""
+        await guarded(interaction, self._album.turn(interaction, book, page, search))
+
+    async def hid(self, interaction: discord.Interaction[Any]) -> None:
+        """Somebody wants their pictures out of the gallery, or in it again."""
+        await guarded(interaction, self._album.press_shown(interaction))
 
     async def _press(self, interaction: Interaction, action: Action, job_id: str) -> None:
         check_server(interaction, self.services.settings)
@@ -196,6 +202,8 @@ class EaselBot(commands.AutoShardedBot):
                 await self._jobs.press_cancel(interaction, job_id)
             case Action.EDIT:
                 await self._pictures.press_edit(interaction, job_id)
+            case Action.FAMILY:
+                await self._album.press_family(interaction, job_id)
             case Action.DETAILS:
                 await self._results.press_details(interaction, job_id)
             case Action.DELETE:
@@ -204,6 +212,8 @@ class EaselBot(commands.AutoShardedBot):
                 await self._results.press_remove(interaction, job_id)
             case _ if action in _ONCE and self._is_double_click(interaction):
                 await interaction.response.defer()
+            case Action.FAVOURITE:
+                await self._album.press_favourite(interaction, job_id)
             case Action.REROLL:
                 await self._pictures.press_reroll(interaction, job_id)
             case Action.VARY:

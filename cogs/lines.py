@@ -1,4 +1,4 @@
-"""/queue, /cancel and /history: looking at jobs, and taking them back."""
+"""/queue and /cancel: looking at jobs, and taking them back."""
 
 from collections.abc import Mapping
 
@@ -12,8 +12,6 @@ from cogs.slash import SlashCommand, slash
 from cogs.ui import lists, texts
 from domain.errors import Code, UserError
 from domain.job import UNDER_WAY, Job
-
-_MAX_PAGE = 100
 
 
 class JobCommands:
@@ -40,7 +38,6 @@ class JobCommands:
                 self._cancel_options,
                 {"job": self._completions.jobs_to_cancel},
             ),
-            slash("history", "Look through what you have painted in this server", self.history),
         ]
 
     async def queue(self, interaction: Interaction, values: Mapping[str, object]) -> None:
@@ -77,26 +74,6 @@ class JobCommands:
         await interaction.response.defer()
         interaction.extras[PUBLIC] = False
         await self._services.dispatcher.cancel(job.id)
-
-    async def history(self, interaction: Interaction, values: Mapping[str, object]) -> None:
-        """/history"""
-        jobs, number, more = await in_time(interaction, self._page(interaction, 0), private=True)
-        embed, view = lists.history(jobs, number, more=more)
-        await privately(interaction, embed=embed, view=view)
-
-    async def turn(self, interaction: Interaction, page: int) -> None:
-        """The buttons Newer and Older: the message is the presser's own, nobody else can see it."""
-        jobs, number, more = await self._page(interaction, page)
-        embed, view = lists.history(jobs, number, more=more)
-        await interaction.response.edit_message(embed=embed, view=view)
-
-    async def _page(self, interaction: Interaction, page: int) -> tuple[list[Job], int, bool]:
-        check_server(interaction, self._services.settings)
-        place = asker(interaction).place
-        number = min(page, _MAX_PAGE)
-        end = (number + 1) * lists.PAGE
-        jobs = await self._services.jobs.history(place.guild_id, place.user_id, end + 1)
-        return jobs[number * lists.PAGE : end], number, len(jobs) > end and number < _MAX_PAGE
 
     def _check_may_cancel(self, interaction: Interaction, job: Job) -> None:
         if not can_cancel(interaction, job.place):

@@ -23,8 +23,10 @@ class ResultButtons:
     async def press_details(self, interaction: Interaction, job_id: str) -> None:
         """The button Details: all there is to know, for the presser alone."""
         job = await in_time(interaction, self._door.job(interaction, job_id), private=True)
-        for embed in details(job, self._services.catalogue):
+        *first, last = details(job, self._services.catalogue)
+        for embed in first:
             await privately(interaction, embed=embed)
+        await privately(interaction, embed=last, view=job_buttons(job.id, Action.FAMILY))
 
     async def press_delete(self, interaction: Interaction, job_id: str) -> None:
         """The button Delete: asks first."""

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, HttpUrl, SecretStr, UrlConstraints, ValidationError, field_validator
+from pydantic import (
+    Field,
+    HttpUrl,
+    SecretStr,
+    UrlConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import Url
 from pydantic_settings import (
     BaseSettings,
@@ -94,6 +102,12 @@ class Settings(BaseSettings):
     )
     easel_worker_urls: Annotated[tuple[HttpUrl, ...], NoDecode] = Field(
         (), description="Several such workers, separated by commas; each may have models of its own."
+    )
+    easel_cluster_min_replicas: int = Field(
+        1, ge=1, le=1000, description="Replicas that `cluster` keeps at least, each on a GPU (or CPU) of its own."
+    )
+    easel_cluster_max_replicas: int = Field(
+        8, ge=1, le=1000, description="Replicas that `cluster` may start where all are busy."
     )
     easel_worker_token: SecretStr | None = Field(None, description="Bearer token that a worker on TCP asks for.")
     easel_default_daily_images: int = Field(
@@ -243,6 +257,14 @@ class Settings(BaseSettings):
         for host in value:
             if re.fullmatch(r"(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", host) is None:
                 raise ValueError(f"not a host name: {host!r}")
+        return value
+
+    @field_validator("easel_cluster_max_replicas")
+    @classmethod
+    def _not_below_the_least(cls, value: int, given: ValidationInfo) -> int:
+        least = given.data.get("easel_cluster_min_replicas", 1)
+        if value < least:
+            raise ValueError(f"it is below EASEL_CLUSTER_MIN_REPLICAS, which is {least}")
         return value
 
     @field_validator("easel_backends")

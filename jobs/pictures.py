@@ -36,6 +36,7 @@ KEEP_FREE_BYTES: Final = 256 * 1024 * 1024
 """Space that is left on the disk for everything else."""
 UNPACKED_AT_A_TIME: Final = 2
 """Pictures that are unpacked at the same time: each may take half a gigabyte for a moment."""
+THUMBNAIL_SIDE: Final = 512
 _FIT_QUALITIES: Final = (95, 90, 80, 65, 50)
 _DAMAGE: Final = (
     UnidentifiedImageError,
@@ -136,9 +137,18 @@ class Pictures:
         """Remove a call's folder and what is left in it."""
         await asyncio.to_thread(shutil.rmtree, workspace, True)
 
-    async def sweep(self, now: Callable[[], float] = time.time) -> int:
-        """Remove what is too old, then the oldest until the rest fits; returns how many files went."""
-        return await asyncio.to_thread(self._sweep, now())
+    async def thumbnail(self, name: str) -> bytes:
+        """A small JPEG of the picture. Raises UserError (PICTURE_GONE)."""
+        data = await self.read(name)
+        async with self._unpacking:
+            return await asyncio.to_thread(_thumbnail, data)
+
+    async def sweep(self, now: Callable[[], float] = time.time, kept: frozenset[str] = frozenset()) -> int:
+        """Remove what is too old, then the oldest until the rest fits; returns how many files went.
+
+        What is ``kept`` is never too old, and goes last where there is no room.
+        """
+        return await asyncio.to_thread(self._sweep, now(), kept)
 
     def _accept(self, data: bytes, filename: str) -> InputPicture:
         if len(data) > MAX_INPUT_BYTES:
@@ -202,17 +212,17 @@ class Pictures:
         folder.mkdir()
         return folder
 
-    def _sweep(self, now: float) -> int:
+    def _sweep(self, now: float, kept: frozenset[str]) -> int:
         files = []
         for entry in os.scandir(self._folder):
             if entry.is_file(follow_symlinks=False):
                 status = entry.stat(follow_symlinks=False)
-                files.append((status.st_mtime, status.st_size, Path(entry.path)))
+                files.append((entry.name in kept, status.st_mtime, status.st_size, Path(entry.path)))
         files.sort(reverse=True)
         total, removed = 0, 0
-        for modified, size, path in files:
+        for is_kept, modified, size, path in files:
             total += size
-            if now - modified > self._keep_seconds or total > self._limit_bytes:
+            if (now - modified > self._keep_seconds and not is_kept) or total > self._limit_bytes:
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
@@ -277,6 +287,12 @@ def _encode(image: Image.Image, wanted: PictureFormat, *, quality: int = 95, kee
         case PictureFormat.WEBP:
             clean.save(buffer, "WEBP", quality=quality, method=4)
     return buffer.getvalue()
+
+
+def _thumbnail(data: bytes) -> bytes:
+    image = _open(io.BytesIO(data), ("PNG", "JPEG", "WEBP"))
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    return _encode(image.convert("RGB"), PictureFormat.JPEG, quality=85)
 
 
 def _shrink(data: bytes, name: str, limit_bytes: int) -> tuple[bytes, str]:

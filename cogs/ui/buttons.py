@@ -8,9 +8,12 @@ from typing import Any, Final, Protocol, Self, cast
 import discord
 
 from cogs.ui import words
+from cogs.ui.language import say, translated
 
 LABEL: Final = 80
 """https://discord.com/developers/docs/components/reference#button"""
+MAX_SEARCH: Final = 50
+"""Characters that can be searched for: they travel in a custom_id, which has a hundred."""
 JOB_ID: Final = r"[0-9A-Za-z_-]{1,40}"
 
 
@@ -27,7 +30,11 @@ class Action(StrEnum):
     """The same with the seeds that follow."""
     LARGER = "larger"
     """The same in the next better or larger model."""
+    FAVOURITE = "favourite"
+    """One of my favourites, or none any more."""
     DETAILS = "details"
+    FAMILY = "family"
+    """What it came from, and what came from it."""
     DELETE = "delete"
     """Ask whether the pictures shall go."""
     REMOVE = "remove"
@@ -36,6 +43,14 @@ class Action(StrEnum):
     CONFIRM = "confirm"
     """Yes, it may cost that; the id is the question's, as it is with DECLINE."""
     DECLINE = "decline"
+
+
+class Book(StrEnum):
+    """What has pages that can be turned."""
+
+    HISTORY = "history"
+    FAVOURITES = "favourites"
+    GALLERY = "gallery"
 
 
 class Presses(Protocol):
@@ -49,8 +64,12 @@ class Presses(Protocol):
         """One picture of a job is to be edited; pictures count from 0."""
         ...
 
-    async def turned(self, interaction: discord.Interaction[Any], page: int) -> None:
-        """Another page of the history is wanted; pages count from 0."""
+    async def turned(self, interaction: discord.Interaction[Any], book: "Book", page: int, search: str) -> None:
+        """Another page is wanted; pages count from 0."""
+        ...
+
+    async def hid(self, interaction: discord.Interaction[Any]) -> None:
+        """Somebody wants their pictures out of the gallery, or in it again."""
         ...
 
 
@@ -60,7 +79,9 @@ _LABELS: Final = {
     Action.EDIT: "Edit",
     Action.VARY: "Vary",
     Action.LARGER: "Redo in a larger model",
+    Action.FAVOURITE: "Favourite",
     Action.DETAILS: "Details",
+    Action.FAMILY: "Family",
     Action.DELETE: "Delete",
     Action.REMOVE: "Delete for good",
     Action.CANCEL: "Cancel",
@@ -73,7 +94,9 @@ _EMOJIS: Final = {
     Action.EDIT: "✏️",
     Action.VARY: "🌱",
     Action.LARGER: "⬆️",
+    Action.FAVOURITE: "⭐",
     Action.DETAILS: "🔎",
+    Action.FAMILY: "🌳",
     Action.DELETE: "🗑️",
     Action.REMOVE: None,
     Action.CANCEL: None,
@@ -99,7 +122,7 @@ class JobButton(
         super().__init__(
             discord.ui.Button(
                 style=style,
-                label=label or _LABELS[action],
+                label=label or translated(_LABELS[action]),
                 emoji=_EMOJIS[action],
                 custom_id=custom_id_of(action, job_id),
             ),
@@ -146,29 +169,52 @@ class PictureButton(
 
 
 class PageButton(
-    discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"easel:history:(?P<page>\d{1,4})(?P<newer>:newer)?"
+    discord.ui.DynamicItem[discord.ui.Button[Any]],
+    template=rf"easel:(?P<book>{'|'.join(Book)}):(?P<page>\d{{1,4}})(?P<newer>:newer)?(?:\?(?P<search>.{{1,{MAX_SEARCH}}}))?",
 ):
-    """Turns the pages of the history."""
+    """Turns the pages of a book; what was searched for travels with it."""
 
-    def __init__(self, page: int, label: str, *, newer: bool = False) -> None:
+    def __init__(self, book: Book, page: int, search: str = "", *, newer: bool = False) -> None:
         # The suffix keeps the two buttons of a one-page turn apart: custom_ids are unique within a message.
-        custom_id = f"easel:history:{page}{':newer' if newer else ''}"
+        custom_id = f"easel:{book}:{page}{':newer' if newer else ''}{f'?{search}' if search else ''}"
+        label = say("Newer") if newer else say("Older")
         super().__init__(discord.ui.Button(style=discord.ButtonStyle.secondary, label=label, custom_id=custom_id))
+        self.book = book
         self.page = page
+        self.search = search
 
     @classmethod
     async def from_custom_id(
         cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /
     ) -> Self:
         """The button as it was pressed."""
-        return cls(int(match["page"]), "…", newer=bool(match["newer"]))
+        return cls(Book(match["book"]), int(match["page"]), match["search"] or "", newer=bool(match["newer"]))
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Hand the press to the client."""
-        await cast(Presses, interaction.client).turned(interaction, self.page)
+        await cast(Presses, interaction.client).turned(interaction, self.book, self.page, self.search)
 
 
-ITEMS: Final = (JobButton, PictureButton, PageButton)
+class ShownButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"easel:shown"):
+    """Takes one's own pictures out of the gallery, or puts them in again."""
+
+    def __init__(self, shown: bool = True) -> None:
+        label = say("Leave my pictures out") if shown else say("Show my pictures again")
+        super().__init__(discord.ui.Button(style=discord.ButtonStyle.secondary, label=label, custom_id="easel:shown"))
+
+    @classmethod
+    async def from_custom_id(
+        cls, interaction: discord.Interaction[Any], item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        """The button as it was pressed."""
+        return cls()
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Hand the press to the client."""
+        await cast(Presses, interaction.client).hid(interaction)
+
+
+ITEMS: Final = (JobButton, PictureButton, PageButton, ShownButton)
 
 
 def job_buttons(job_id: str, *actions: Action) -> discord.ui.View:
@@ -187,10 +233,15 @@ def result_buttons(job_id: str, editable: Sequence[int], larger: str | None) -> 
     """
     view = job_buttons(job_id, Action.REROLL, Action.VARY, Action.EDIT)
     if larger is not None:
-        view.add_item(JobButton(Action.LARGER, job_id, words.label(f"Redo in {larger}", LABEL)))
+        view.add_item(JobButton(Action.LARGER, job_id, words.label(say("Redo in {model}", model=larger), LABEL)))
+    view.add_item(JobButton(Action.FAVOURITE, job_id))
     for index in editable:
         view.add_item(
-            PictureButton(job_id, index, "Edit picture" if len(editable) == 1 else f"Edit picture {index + 1}")
+            PictureButton(
+                job_id,
+                index,
+                say("Edit picture") if len(editable) == 1 else say("Edit picture {number}", number=index + 1),
+            )
         )
     for action in (Action.DETAILS, Action.DELETE):
         view.add_item(JobButton(action, job_id, row=2 if len(editable) > 1 else 1))

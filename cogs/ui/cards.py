@@ -9,7 +9,7 @@ import discord
 
 from cogs.ui import texts, words
 from cogs.ui.buttons import Action, job_buttons, result_buttons
-from cogs.ui.language import speaking
+from cogs.ui.language import Plural, say, speaking
 from config.catalogue import Catalogue
 from domain.errors import Code
 from domain.job import UNDER_WAY, Job, JobState, Task, TaskState
@@ -81,7 +81,7 @@ def in_progress(job: Job, progress: Progress, catalogue: Catalogue) -> Parts:
     else:
         colour, headline = _WAITING, _waiting(progress)
     embed = _embed(colour, headline, job.request.prompt)
-    parts = [model_name(job, catalogue), _seeds(job), _price(job, catalogue), f"job {job.id}"]
+    parts = [model_name(job, catalogue), seeds(job), _price(job, catalogue), say("job {job}", job=job.id)]
     embed.set_footer(text=" · ".join(part for part in parts if part))
     if progress.preview is not None and job.state in UNDER_WAY:
         embed.set_image(url=f"attachment://{progress.preview}")
@@ -103,58 +103,67 @@ def _price(job: Job, catalogue: Catalogue) -> str:
 
 def _waiting(progress: Progress) -> str:
     if progress.position is None:
-        return "Waiting…"
+        return say("Waiting…")
     if progress.position == 1:
-        return "Next in line" + (
-            f" · starts in about {words.duration(progress.wait_seconds)}" if progress.wait_seconds >= 1 else ""
-        )
-    return (
-        f"{words.ordinal(progress.position)} in line (place {progress.position})"
-        f" · starts in about {words.duration(progress.wait_seconds)}"
+        if progress.wait_seconds < 1:
+            return say("Next in line")
+        return say("Next in line · starts in about {time}", time=words.duration(progress.wait_seconds))
+    return say(
+        "{ordinal} in line (place {place}) · starts in about {time}",
+        ordinal=words.ordinal(progress.position),
+        place=progress.position,
+        time=words.duration(progress.wait_seconds),
     )
 
 
 def _painting(job: Job, progress: Progress) -> tuple[discord.Colour, str]:
-    where = f" on {_backend(job)}" if job.offer else ""
+    where = backend(job)
     if progress.step is not None:
         index, step, steps = progress.step
-        which = f"Picture {index + 1} of {job.request.count}" if job.request.count > 1 else "Painting"
+        if job.request.count > 1:
+            number, count = index + 1, job.request.count
+            which = say("Picture {number} of {count} on {backend}", number=number, count=count, backend=where)
+        else:
+            which = say("Painting on {backend}", backend=where)
         share = step / steps if steps else 0.0
-        return _PAINTING, f"{which}{where}\n{words.bar(share)} step {step} of {steps}"
+        return _PAINTING, f"{which}\n{words.bar(share)} {say('step {step} of {steps}', step=step, steps=steps)}"
     if progress.loading_seconds is not None:
-        return _LOADING, f"Model loading, about {words.duration(progress.loading_seconds)}{where}"
-    return _PAINTING, f"Painting{where}… about {words.duration(job.estimated_seconds)}"
+        time = words.duration(progress.loading_seconds)
+        return _LOADING, say("Model loading, about {time} on {backend}", time=time, backend=where)
+    return _PAINTING, say(
+        "Painting on {backend}… about {time}", backend=where, time=words.duration(job.estimated_seconds)
+    )
 
 
 @_in_its_language
 def result(job: Job, catalogue: Catalogue, parent: Job | None = None) -> Parts:
     """What goes with the pictures: who asked, what for, how it was made, and what to do next."""
     done = [task for task in job.tasks if task.state is TaskState.DONE]
-    made = [_seeds(job, done), model_name(job, catalogue)]
+    made = [seeds(job, done), model_name(job, catalogue)]
     if done and done[0].picture is not None:
         made.append(f"{done[0].picture.width}×{done[0].picture.height}")
     if job.request.steps is not None:
-        made.append(f"{job.request.steps} steps")
+        made.append(say(Plural("{count} step", "{count} steps"), count=job.request.steps))
     if job.request.guidance is not None:
-        made.append(f"guidance {words.number(job.request.guidance)}")
+        made.append(say("guidance {scale}", scale=words.number(job.request.guidance)))
     why = texts.reason(job.reason)
-    how = [_backend(job) + (f" ({why})" if why else "")]
+    how = [f"{backend(job)} ({why})" if why else backend(job)]
     if job.seconds is not None:
         how.append(words.took(job.seconds))
     how.append(words.price(job.cost))
     lines = [words.plain(job.request.prompt, PROMPT_ON_RESULT)]
     if job.request.negative_prompt:
-        lines.append(f"Without: {words.plain(job.request.negative_prompt, 150)}")
+        lines.append(say("Without: {negative_prompt}", negative_prompt=words.plain(job.request.negative_prompt, 150)))
     lines += ["", " · ".join(made), " · ".join(how)]
     missing = [task for task in job.tasks if task.state is not TaskState.DONE]
     if missing:
         lines += ["", _missing(missing, len(job.tasks))]
     embed = discord.Embed(colour=_DONE, description="\n".join(lines))
-    embed.set_footer(text=f"job {job.id}")
+    embed.set_footer(text=say("job {job}", job=job.id))
     if parent is not None and parent.result is not None:
         where = parent.result
         url = f"https://discord.com/channels/{parent.place.guild_id}/{where.channel_id}/{where.message_id}"
-        embed.description = f"{embed.description}\n[made from this one]({url})"
+        embed.description = f"{embed.description}\n[{say('made from this one')}]({url})"
     editable = [task.index for task in done] if catalogue.models(Kind.EDIT) else []
     larger = catalogue.larger(job.request.model)
     return Parts(
@@ -167,13 +176,13 @@ def ended(job: Job) -> Parts:
     """How a job ended that has no picture to show."""
     failure = job.failure
     sentence = texts.of_failure(failure) if failure is not None else texts.sentence(Code.CANCELLED)
-    charged = texts.fill(texts.CHARGED, price=words.price(job.cost)) if job.cost else texts.NOTHING_CHARGED
+    charged = _charged(job.cost)
     cancelled = job.state is JobState.CANCELLED
     embed = discord.Embed(
         colour=_CANCELLED if cancelled else _FAILED,
-        description=f"{sentence} {charged}\n\n{words.plain(job.request.prompt, PROMPT_ON_CARD)}",
+        description=f"{words.sentences(sentence, charged)}\n\n{words.plain(job.request.prompt, PROMPT_ON_CARD)}",
     )
-    embed.set_footer(text=f"job {job.id}")
+    embed.set_footer(text=say("job {job}", job=job.id))
     return Parts(embed, job_buttons(job.id, Action.RETRY, Action.EDIT), content=f"<@{job.place.user_id}>")
 
 
@@ -196,21 +205,31 @@ def _bold(headline: str) -> str:
     return f"{first}**" + (f"\n{rest}" if rest else "")
 
 
-def _seeds(job: Job, tasks: list[Task] | None = None) -> str:
+def seeds(job: Job, tasks: list[Task] | None = None) -> str:
     """``Seed 7``, ``Seed 7 to 10`` for several in a row, or all of them."""
     seeds = [task.seed for task in (tasks or job.tasks)]
     if len(seeds) > 1 and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"Seed {seeds[0]} to {seeds[-1]}"
-    return f"Seed {', '.join(map(str, seeds))}"
+        return say("Seed {first} to {last}", first=seeds[0], last=seeds[-1])
+    return say("Seed {seed}", seed=words.listed(map(str, seeds)))
 
 
-def _backend(job: Job) -> str:
+def backend(job: Job) -> str:
+    """Who paints or painted it."""
     return (job.offer or "").partition(":")[0] or "?"
 
 
 def _missing(missing: list[Task], total: int) -> str:
     failure = next((task.failure for task in missing if task.failure is not None), None)
-    why = f": {texts.of_failure(failure)}" if failure is not None else "."
+    count = len(missing)
     cost = MicroUSD(sum(task.cost or 0 for task in missing))
-    charged = f" {texts.fill(texts.CHARGED, price=words.price(cost))}" if cost else f" {texts.NOTHING_CHARGED}"
-    return f"{len(missing)} of {total} pictures did not come{why}{charged}"
+    if failure is None:
+        return words.sentences(
+            say("{count} of {total} pictures did not come.", count=count, total=total), _charged(cost)
+        )
+    why = texts.of_failure(failure)
+    said = say("{count} of {total} pictures did not come: {why}", count=count, total=total, why=why)
+    return words.sentences(said, _charged(cost))
+
+
+def _charged(cost: MicroUSD) -> str:
+    return texts.fill(texts.CHARGED, price=words.price(cost)) if cost else texts.fill(texts.NOTHING_CHARGED)

@@ -1,4 +1,4 @@
-"""What /queue, /history, /quota and /quotas list show. Private, so that nothing in them pings."""
+"""What /queue, /quota and /quotas list show. Private, so that nothing in them pings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -6,16 +6,14 @@ from typing import Final
 import discord
 
 from cogs.ui import texts, words
-from cogs.ui.buttons import PageButton
 from cogs.ui.cards import title
+from cogs.ui.language import say, translated
 from domain.guild import GuildSettings
 from domain.job import UNDER_WAY, Job, JobState
 from domain.quota import Rule, Subject, Unit, Usage
 from jobs.queue import Standing
 from jobs.quotas import Preview
 
-PAGE: Final = 6
-"""Jobs on a page of the history."""
 LINE: Final = 20
 """Jobs of the line that are listed; the rest is counted."""
 RULES: Final = 40
@@ -45,29 +43,12 @@ def queue(under_way: Sequence[Job], line: Sequence[Standing], readable: Mapping[
     """
     lines = [f"🎨 {_in_line(readable.get(job.id), '')}" for job in under_way]
     for standing in line:
-        wait = f"about {words.duration(standing.wait_seconds)}" if standing.wait_seconds >= 1 else "now"
+        seconds = standing.wait_seconds
+        wait = say("about {time}", time=words.duration(seconds)) if seconds >= 1 else say("now")
         lines.append(f"**{standing.position}.** {_in_line(readable.get(standing.job_id), wait)}")
-    return discord.Embed(colour=_COLOUR, title="The line", description=_fitted(lines, LINE) or texts.QUEUE_EMPTY)
-
-
-def history(jobs: Sequence[Job], page: int, *, more: bool) -> tuple[discord.Embed, discord.ui.View | None]:
-    """One page of a member's own jobs, newest first."""
-    lines = []
-    for job in jobs:
-        when = words.moment(job.created_at // 1000)
-        seed = f"Seed {job.tasks[0].seed}"
-        lines.append(f"**{title(job, 120)}**\n{_where(job)} · {seed} · `{job.id}` · {when}{_why(job)}")
-    text = _fitted(lines, PAGE, "\n\n") or texts.HISTORY_EMPTY
-    embed = discord.Embed(colour=_COLOUR, title="Your pictures", description=text)
-    if page == 0 and not more:
-        return embed, None
-    embed.set_footer(text=f"page {page + 1}")
-    view = discord.ui.View(timeout=None)
-    if page > 0:
-        view.add_item(PageButton(page - 1, "Newer", newer=True))
-    if more:
-        view.add_item(PageButton(page + 1, "Older"))
-    return embed, view
+    return discord.Embed(
+        colour=_COLOUR, title=say("The line"), description=fitted(lines, LINE) or say(texts.QUEUE_EMPTY)
+    )
 
 
 def usage(usages: Sequence[Usage], member: str | None = None) -> discord.Embed:
@@ -76,16 +57,18 @@ def usage(usages: Sequence[Usage], member: str | None = None) -> discord.Embed:
     for one in usages:
         rule = one.rule
         share = 1.0 if one.allowed <= 0 else min(1.0, (one.used + one.held) / one.allowed)
-        held = (
-            f" · {one.held if rule.unit is Unit.IMAGES else words.amount(rule.unit, one.held)} held" if one.held else ""
-        )
-        granted = f" (with {words.amount(rule.unit, one.granted)} granted)" if one.granted else ""
-        resets = f" · resets {words.moment(one.resets_at)}" if one.resets_at is not None else ""
-        used = str(one.used) if rule.unit is Unit.IMAGES else words.amount(rule.unit, one.used)
-        left = str(one.left) if rule.unit is Unit.IMAGES else words.amount(rule.unit, one.left)
-        lines.append(f"**{words.own_rule(rule)}**{granted}\n{words.bar(share)} {used} used{held} · {left} left{resets}")
-    text = _fitted(lines, RULES, "\n\n") or texts.NO_LIMITS
-    heading = "Your quota" if member is None else f"The quota of {words.plain(member, 80)}"
+        heading = f"**{words.own_rule(rule)}**"
+        if one.granted:
+            heading = f"{heading} {say('(with {amount} granted)', amount=words.amount(rule.unit, one.granted))}"
+        facts = [say("{used} used", used=words.bare_amount(rule.unit, one.used))]
+        if one.held:
+            facts.append(say("{held} held", held=words.bare_amount(rule.unit, one.held)))
+        facts.append(say("{left} left", left=words.bare_amount(rule.unit, one.left)))
+        if one.resets_at is not None:
+            facts.append(say("resets {when}", when=words.moment(one.resets_at)))
+        lines.append(f"{heading}\n{words.bar(share)} {' · '.join(facts)}")
+    text = fitted(lines, RULES, "\n\n") or say(texts.NO_LIMITS)
+    heading = say("Your quota") if member is None else say("The quota of {member}", member=words.plain(member, 80))
     return discord.Embed(colour=_COLOUR, title=heading, description=text)
 
 
@@ -94,20 +77,25 @@ def rule_set(rule: Rule, preview: Preview) -> str:
     said = texts.fill(texts.RULE_SET, rule=rule.id, text=words.rule(rule))
     now = preview.usage
     if now is not None:
-        held = f" and {words.amount(rule.unit, now.held)} held" if now.held else ""
-        resets = f", resets {words.moment(now.resets_at)}" if now.resets_at is not None else ""
         used, left = words.amount(rule.unit, now.used), words.amount(rule.unit, now.left)
-        return f"{said}\n{texts.fill(texts.RULE_NOW, used=used, held=held, left=left, resets=resets)}"
+        if now.held:
+            held = words.amount(rule.unit, now.held)
+            standing = texts.fill(texts.RULE_NOW_HELD, used=used, held=held, left=left)
+        else:
+            standing = texts.fill(texts.RULE_NOW, used=used, left=left)
+        resets = texts.fill(texts.RULE_RESETS, when=words.moment(now.resets_at)) if now.resets_at is not None else ""
+        return f"{said}\n{words.sentences(standing, resets)}"
     whom = texts.RULE_HITS_ROLE if rule.subject is Subject.ROLE else texts.RULE_HITS_EVERYBODY
     if rule.unit is Unit.MONEY:
         whom = texts.RULE_HITS_MONEY
-    return f"{said}\n{texts.fill(texts.RULE_HITS, whom=whom, active=preview.active, full=preview.full)}"
+    count = texts.fill(texts.RULE_COUNTS, active=preview.active, full=preview.full)
+    return f"{said}\n{texts.fill(whom)}\n{count}"
 
 
 def review(members: Sequence[int], filename: str, *, whole: bool) -> discord.Embed:
     """The picture of the charts, and who is who in it."""
     names = " · ".join(f"#{rank} <@{member}>" for rank, member in enumerate(members, start=1))
-    title = "What this server painted" if whole else "What you painted"
+    title = say("What this server painted") if whole else say("What you painted")
     embed = discord.Embed(colour=_COLOUR, title=title, description=names or None)
     embed.set_image(url=f"attachment://{filename}")
     return embed
@@ -115,58 +103,61 @@ def review(members: Sequence[int], filename: str, *, whole: bool) -> discord.Emb
 
 def settings(found: GuildSettings, weights: Mapping[int, float]) -> discord.Embed:
     """What the server's admins have set besides rules."""
-    channel = f"<#{found.log_channel_id}>" if found.log_channel_id is not None else "none"
-    cooldown = words.duration(found.cooldown_seconds) if found.cooldown_seconds else "none"
+    channel = f"<#{found.log_channel_id}>" if found.log_channel_id is not None else say("none")
+    cooldown = words.duration(found.cooldown_seconds) if found.cooldown_seconds else say("none")
     lines = [
-        f"**Time zone** {found.time_zone.key}",
-        f"**Wait between two jobs** {cooldown}",
-        f"**Log channel** {channel}",
-        f"**Paused** {'yes: nothing new is taken in' if found.paused else 'no'}",
-        *(f"**Weight of** <@&{role}>: {words.number(weight)}" for role, weight in weights.items()),
+        say("**Time zone** {zone}", zone=found.time_zone.key),
+        say("**Wait between two jobs** {time}", time=cooldown),
+        say("**Log channel** {channel}", channel=channel),
+        say("**Paused** yes: nothing new is taken in") if found.paused else say("**Paused** no"),
+        *(say("**Weight of** {role}: {weight}", role=f"<@&{role}>", weight=weight) for role, weight in weights.items()),
     ]
-    return discord.Embed(colour=_COLOUR, title="Settings", description=_fitted(lines, RULES))
+    return discord.Embed(colour=_COLOUR, title=say("Settings"), description=fitted(lines, RULES))
 
 
 def rules(found: Sequence[Rule], default_daily_images: int, exempt: Sequence[int] = ()) -> discord.Embed:
     """The server's rules with their ids, and who is exempt from them."""
     lines = [f"`{rule.id}` · {words.rule(rule)}" for rule in found]
     empty = texts.fill(texts.NO_RULES, limit=words.amount(Unit.IMAGES, default_daily_images))
-    embed = discord.Embed(colour=_COLOUR, title="Quota rules", description=_fitted(lines, RULES) or empty)
+    embed = discord.Embed(colour=_COLOUR, title=say("Quota rules"), description=fitted(lines, RULES) or empty)
     if exempt:
-        more = f" and {len(exempt) - LINE} more" if len(exempt) > LINE else ""
-        members = ", ".join(f"<@{member}>" for member in exempt[:LINE])
-        embed.add_field(name="Exempt", value=f"{members}{more}", inline=False)
+        members = words.listed(f"<@{member}>" for member in exempt[:LINE])
+        if len(exempt) > LINE:
+            members = say("{members} and {count} more", members=members, count=len(exempt) - LINE)
+        embed.add_field(name=say("Exempt"), value=members, inline=False)
     return embed
 
 
 def _in_line(job: Job | None, wait: str) -> str:
-    parts = ["somebody in another channel", wait] if job is None else [f"<@{job.place.user_id}>", wait]
+    parts = [say("somebody in another channel"), wait] if job is None else [f"<@{job.place.user_id}>", wait]
     if job is not None:
         parts += [title(job), f"`{job.id}`"]
     return " · ".join(part for part in parts if part)
 
 
-def _fitted(lines: Sequence[str], most: int, separator: str = "\n") -> str:
+def fitted(lines: Sequence[str], most: int, separator: str = "\n") -> str:
     """As many of the entries as an embed holds, and how many are left out."""
     shown = list(lines[:most])
     while True:
         hidden = len(lines) - len(shown)
-        text = separator.join([*shown, *([f"… and {hidden} more"] if hidden else [])])
+        text = separator.join([*shown, *([say("… and {count} more", count=hidden)] if hidden else [])])
         if len(text) <= DESCRIPTION:
             return text
         shown.pop()
 
 
-def _where(job: Job) -> str:
+def where(job: Job) -> str:
+    """What became of a job, with a link to its message where there is one."""
     if job.state in (JobState.POSTED, JobState.UNDELIVERABLE) and not job.pictures:
-        return texts.REMOVED
+        return say(texts.REMOVED)
     if job.result is not None:
         url = f"https://discord.com/channels/{job.place.guild_id}/{job.result.channel_id}/{job.result.message_id}"
-        return f"[{_STATES[job.state]}]({url})"
-    return _STATES[job.state]
+        return f"[{translated(_STATES[job.state])}]({url})"
+    return translated(_STATES[job.state])
 
 
-def _why(job: Job) -> str:
+def why_not(job: Job) -> str:
+    """Why it ended as it did, on a line of its own; empty where there is nothing to say."""
     if job.failure is None or job.state in UNDER_WAY:
         return ""
     return f"\n{words.cut(texts.of_failure(job.failure), 200)}"

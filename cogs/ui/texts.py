@@ -58,6 +58,13 @@ DELETE_SEVERAL: Final = (
     "Delete these pictures for good? Their message goes, and so do the files. Nothing brings them back."
 )
 DELETED: Final = "Deleted."
+CAPS_SET: Final = (
+    "The most jobs here: waiting or under way of each member: {waiting}; of these, under way at a time: {running}; "
+    "waiting in the whole server: {server}."
+)
+NO_CAP: Final = "no limit"
+CONFIRM_SET: Final = "Members are asked before a job costs more than {price}."
+CONFIRM_ALWAYS: Final = "Members are asked before each job that costs money."
 CONFIRM: Final = "This costs at most {price}. Shall I paint it?"
 CONFIRM_OWN: Final = "This costs at most {price} of your {left}. Shall I paint it?"
 CONFIRM_CHANNEL: Final = "This costs at most {price} of this channel's {left}. Shall I paint it?"
@@ -122,6 +129,10 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.MODEL_WRONG_KIND: "{model} can't be used with /{command}. Pick a `model` from the list that opens there.",
     Code.NO_OFFER: "`{option}` can't be set for {model}. Leave it out, or pick another model.",
     Code.QUEUE_FULL_FOR_USER: "You have {limit} jobs waiting already, which is the most. Wait for one, or /cancel one.",
+    Code.QUEUE_FULL_FOR_USER_HERE: "You have {limit} jobs waiting or being painted in this server, which is the most "
+    "that its admins allow. Wait for one, or /cancel one.",
+    Code.QUEUE_FULL_HERE: "{limit} jobs are waiting in this server, which is the most that its admins allow. "
+    "Please try again in a few minutes.",
     Code.QUEUE_FULL: "The line is full: {limit} jobs are waiting. Please try again in a few minutes.",
     # ``filling.quota_exceeded`` says it better where it is known which quota.
     Code.QUOTA_EXCEEDED: "That is more than a quota here leaves. /quota shows what is left.",

@@ -389,6 +389,25 @@ async def test_the_sweep_takes_what_is_old_and_then_the_oldest(tmp_path: Path) -
     assert await pictures.sweep(lambda: 1000) == 0
 
 
+async def test_the_sweep_keeps_favourites_longer_and_takes_them_last(tmp_path: Path) -> None:
+    pictures = Pictures(tmp_path / "pictures", limit_bytes=2500, keep_seconds=100)
+    for name, age in (("new.png", 0), ("young.png", 50), ("loved.png", 1000), ("old.png", 101)):
+        pictures.path(name).write_bytes(bytes(1000))
+        os.utime(pictures.path(name), (1000 - age, 1000 - age))
+    assert await pictures.sweep(lambda: 1000, frozenset({"loved.png", "gone.png"})) == 2
+    assert files(pictures) == ["loved.png", "new.png"]
+    assert await pictures.sweep(lambda: 1000) == 1
+
+
+async def test_a_thumbnail_is_a_small_jpeg(pictures: Pictures) -> None:
+    kept = await pictures.accept(encoded(Image.new("RGBA", (2000, 1000), (200, 30, 30, 255))), "x")
+    small = Image.open(io.BytesIO(await pictures.thumbnail(kept.name)))
+    assert (small.format, small.size) == ("JPEG", (512, 256))
+    with pytest.raises(UserError) as gone:
+        await pictures.thumbnail("gone.png")
+    assert gone.value.code is Code.PICTURE_GONE
+
+
 async def test_what_is_sent_again_starts_a_new_term(tmp_path: Path) -> None:
     pictures = Pictures(tmp_path / "pictures", limit_bytes=10**9, keep_seconds=100)
     kept = await pictures.accept(encoded(halves()), "x")
