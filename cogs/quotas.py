@@ -18,7 +18,7 @@ from cogs.slash import SlashCommand, group, slash
 from cogs.ui import lists, texts, words
 from domain.errors import Code, UserError
 from domain.job import Place
-from domain.money import micro_usd
+from domain.money import MicroUSD, micro_usd
 from domain.quota import Subject, Unit, Window
 from jobs.quotas import Asker
 from jobs.reports import Review
@@ -26,6 +26,7 @@ from jobs.reports import Review
 MOST: Final[Mapping[Unit, int]] = {Unit.IMAGES: 1_000_000, Unit.GPU_SECONDS: 100_000_000, Unit.MONEY: 1_000_000}
 """Largest limits, in pictures, seconds and dollars."""
 _LARGEST: Final = float(max(MOST.values()))
+MOST_JOBS: Final = 1000
 DAYS: Final = 30
 MAX_DAYS: Final = 365
 _UNITS: Final = tuple(Unit)
@@ -39,7 +40,7 @@ def read_id(option: str) -> Any:
     def read(value: object) -> int:
         found = getattr(value, "id", None)
         if not isinstance(found, int):
-            raise malformed(option, value, f"a {option}")
+            raise malformed(option, value, "one from the list")
         return found
 
     return read
@@ -128,6 +129,34 @@ _EXEMPT: Final = (
 _QUOTA: Final = (CommandOption("member", "Somebody else's (Manage Server)", discord.User, read_id("member")),)
 
 
+_CAPS: Final = (
+    CommandOption(
+        "waiting",
+        "Jobs that a member may have waiting or under way here. 0: as the operator has it",
+        _RANGE[int, 0, MOST_JOBS],
+        read_integer("waiting", 0, MOST_JOBS),
+    ),
+    CommandOption(
+        "running",
+        "Of these, jobs under way at a time. 0: as the operator has it",
+        _RANGE[int, 0, MOST_JOBS],
+        read_integer("running", 0, MOST_JOBS),
+    ),
+    CommandOption(
+        "server",
+        "Jobs that may wait in the whole server. 0: as the operator has it",
+        _RANGE[int, 0, MOST_JOBS],
+        read_integer("server", 0, MOST_JOBS),
+    ),
+)
+_CONFIRM: Final = (
+    CommandOption(
+        "above",
+        "In US dollars. 0: before each job that costs. Left out: as the operator has it",
+        _RANGE[float, 0.0, float(MOST[Unit.MONEY])],
+        read_number("above", 0, MOST[Unit.MONEY]),
+    ),
+)
 _DAYS: Final = (
     CommandOption(
         "days",
@@ -165,6 +194,8 @@ class QuotaCommands:
                 slash("remove", "Remove a rule", self.remove, _REMOVE, {"rule": self._completions.rules}),
                 slash("grant", "Give a member more, once", self.grant, _GRANT),
                 slash("exempt", "Lift a member's own limits", self.exempt, _EXEMPT),
+                slash("caps", "Limit how many jobs may wait and run", self.caps, _CAPS),
+                slash("confirm", "Set from which price on members are asked first", self.confirm, _CONFIRM),
                 slash("export", "Get the ledger as a CSV file", self.export, _DAYS),
                 slash("pause", "Take in nothing new in this server", self.pause),
                 slash("resume", "Take in jobs again", self.resume),
@@ -253,6 +284,59 @@ class QuotaCommands:
             said = texts.EXEMPTED
         await self._log.changed(interaction, texts.fill(said, member=member_id))
 
+    async def caps(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/quotas caps"""
+        guild_id = self._admin(interaction)
+        given = read_options(_CAPS, values)
+        settings = self._services.settings
+        operators = {
+            "waiting": settings.easel_max_queued_per_user,
+            "running": settings.easel_max_running_per_user,
+            "server": settings.easel_max_queued,
+        }
+        caps: dict[str, int | None] = dict.fromkeys(operators)
+        for name, most in operators.items():
+            value = given.get(name)
+            if value is None:
+                continue
+            assert isinstance(value, int)
+            if most is not None and value > most:
+                raise UserError(Code.OPTION_OUT_OF_RANGE, option=name, value=value, minimum=0, maximum=most)
+            caps[name] = value
+        changed = await in_time(
+            interaction,
+            self._services.administration.set_caps(
+                guild_id,
+                interaction.user.id,
+                max_queued_per_user=caps["waiting"],
+                max_running_per_user=caps["running"],
+                max_queued=caps["server"],
+            ),
+            private=True,
+        )
+        said = texts.fill(
+            texts.CAPS_SET,
+            waiting=_cap(changed.max_queued_per_user or operators["waiting"]),
+            running=_cap(changed.max_running_per_user or operators["running"]),
+            server=_cap(changed.max_queued or operators["server"]),
+        )
+        await self._log.changed(interaction, said)
+
+    async def confirm(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/quotas confirm"""
+        guild_id = self._admin(interaction)
+        given = read_options(_CONFIRM, values)
+        operators = self._services.settings.confirm_above
+        above = MicroUSD(_smallest("above", given["above"], Unit.MONEY)) if "above" in given else None
+        if above is not None and above > operators:
+            most = float(self._services.settings.easel_confirm_above_usd)
+            raise UserError(Code.OPTION_OUT_OF_RANGE, option="above", value=above / 1e6, minimum=0, maximum=most)
+        changing = self._services.administration.set_confirm_above(guild_id, above, interaction.user.id)
+        await in_time(interaction, changing, private=True)
+        holds = operators if above is None else above
+        said = texts.fill(texts.CONFIRM_SET, price=words.dollars(holds)) if holds else texts.fill(texts.CONFIRM_ALWAYS)
+        await self._log.changed(interaction, said)
+
     async def export(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas export"""
         guild_id = self._admin(interaction)
@@ -260,8 +344,8 @@ class QuotaCommands:
         assert isinstance(days, int)
         export = await in_time(interaction, self._services.reports.export(guild_id, days), private=True)
         await self._services.administration.exported(guild_id, days, export.rows, interaction.user.id)
-        more = "" if export.complete else texts.EXPORT_CUT
-        said = texts.fill(texts.EXPORTED, rows=export.rows, days=days, more=more)
+        more = "" if export.complete else texts.fill(texts.EXPORT_CUT)
+        said = words.sentences(texts.fill(texts.EXPORTED, rows=export.rows, days=days), more)
         await self._log.changed(interaction, said, file=discord.File(io.BytesIO(export.data), "ledger.csv"))
 
     async def usage(self, interaction: Interaction, values: Mapping[str, object]) -> None:
@@ -313,14 +397,18 @@ class QuotaCommands:
         return guild_id
 
 
+def _cap(value: int | None) -> str:
+    return texts.fill(texts.NO_CAP) if value is None else words.number(value)
+
+
 def _subject(given: Mapping[str, object], guild_id: int) -> tuple[Subject, int]:
     subjects = {"member": Subject.MEMBER, "role": Subject.ROLE, "channel": Subject.CHANNEL}
     chosen = [(subject, given[name]) for name, subject in subjects.items() if name in given]
     if given.get("each_member"):
         chosen.append((Subject.EVERY_MEMBER, 0))
     if len(chosen) > 1:
-        names = ", ".join([*subjects, "each_member"])
-        raise malformed(next(name for name in subjects if name in given), "together with another", f"one of {names}")
+        chosen_first = next(name for name in subjects if name in given)
+        raise malformed(chosen_first, ", ".join(given), "only one of member, role, channel and each_member")
     if not chosen:
         return Subject.GUILD, guild_id
     subject, subject_id = chosen[0]

@@ -148,9 +148,17 @@ class JobStore:
         """Whether the interaction has a job already."""
         return bool(await _number(connection, "SELECT count(*) FROM jobs WHERE interaction_id = ?", interaction_id))
 
-    async def open_of(self, connection: aiosqlite.Connection, user_id: int) -> int:
-        """How many jobs of a member are waiting or under way, in all guilds."""
-        return await _number(connection, f"SELECT count(*) FROM jobs WHERE user_id = ? AND state IN {_OPEN}", user_id)
+    async def open_of(self, connection: aiosqlite.Connection, user_id: int, guild_id: int | None = None) -> int:
+        """How many jobs of a member are waiting or under way, in a guild or in all."""
+        query = f"SELECT count(*) FROM jobs INDEXED BY jobs_open WHERE user_id = ? AND state IN {_OPEN}"
+        if guild_id is None:
+            return await _number(connection, query, user_id)
+        return await _number(connection, f"{query} AND guild_id = ?", user_id, guild_id)
+
+    async def waiting_in(self, connection: aiosqlite.Connection, guild_id: int) -> int:
+        """How many jobs of a guild are waiting."""
+        query = "SELECT count(*) FROM jobs INDEXED BY jobs_waiting WHERE guild_id = ? AND state = 'queued'"
+        return await _number(connection, query, guild_id)
 
     async def waiting_in_all(self, connection: aiosqlite.Connection) -> int:
         """How many jobs are waiting."""
@@ -178,8 +186,8 @@ class JobStore:
     async def waiting(self, connection: aiosqlite.Connection) -> list[Waiting]:
         """All waiting jobs, in order within each guild."""
         rows = await connection.execute_fetchall(
-            "SELECT id, guild_id, user_id, start_tag, number, estimated_seconds, not_before, offers, turned_down, created_at"
-            " FROM jobs WHERE state = 'queued' ORDER BY guild_id, start_tag, number"
+            "SELECT id, guild_id, user_id, start_tag, number, estimated_seconds, not_before, offers, turned_down,"
+            " created_at FROM jobs WHERE state = 'queued' ORDER BY guild_id, start_tag, number"
         )
         return [
             Waiting(

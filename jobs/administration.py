@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from db.audit import AuditStore
@@ -13,7 +14,9 @@ from db.ledger import LedgerStore
 from domain.errors import Code, UserError
 from domain.guild import Action, AuditEntry, GuildSettings
 from domain.job import Place
+from domain.money import MicroUSD
 from domain.quota import Rule, Subject, Unit, Window
+from domain.request import Size
 
 
 class Administration:
@@ -114,6 +117,17 @@ class Administration:
 
     # Settings.
 
+    async def change(self, guild_id: int, author_id: int, **changes: object) -> GuildSettings:
+        """Change settings by the names of their fields, and return all of them as they are then.
+
+        Raises pydantic's ValidationError for a value that can't be.
+        """
+        details = {name: _plainly(value) for name, value in changes.items()}
+        async with self._changing(guild_id, author_id, Action.SETTINGS_CHANGED, **details) as (tx, settings):
+            changed = replace(settings, **changes)  # type: ignore[arg-type]
+            await self._guilds.set_settings(tx, guild_id, changed)
+        return changed
+
     async def set_time_zone(self, guild_id: int, zone: ZoneInfo, author_id: int) -> None:
         """In which zone days, weeks and months begin, from now on."""
         async with self._changing(guild_id, author_id, Action.TIME_ZONE_SET, zone=zone.key) as (tx, settings):
@@ -129,6 +143,38 @@ class Administration:
         changing = self._changing(guild_id, author_id, Action.LOG_CHANNEL_SET, channel=channel_id or 0)
         async with changing as (tx, settings):
             await self._guilds.set_settings(tx, guild_id, replace(settings, log_channel_id=channel_id))
+
+    async def set_caps(
+        self,
+        guild_id: int,
+        author_id: int,
+        *,
+        max_queued_per_user: int | None,
+        max_running_per_user: int | None,
+        max_queued: int | None,
+    ) -> GuildSettings:
+        """How many jobs members and the guild may have; 0: as the operator has it, None: as it was."""
+        given = {
+            "max_queued_per_user": max_queued_per_user,
+            "max_running_per_user": max_running_per_user,
+            "max_queued": max_queued,
+        }
+        details = {name: cap for name, cap in given.items() if cap is not None}
+        async with self._changing(guild_id, author_id, Action.CAPS_SET, **details) as (tx, settings):
+            changed = replace(
+                settings,
+                max_queued_per_user=_changed(settings.max_queued_per_user, max_queued_per_user),
+                max_running_per_user=_changed(settings.max_running_per_user, max_running_per_user),
+                max_queued=_changed(settings.max_queued, max_queued),
+            )
+            await self._guilds.set_settings(tx, guild_id, changed)
+        return changed
+
+    async def set_confirm_above(self, guild_id: int, amount: MicroUSD | None, author_id: int) -> None:
+        """What a job may cost without asking first; None: as the operator has it."""
+        details = {} if amount is None else {"amount": amount}
+        async with self._changing(guild_id, author_id, Action.CONFIRM_SET, **details) as (tx, settings):
+            await self._guilds.set_settings(tx, guild_id, replace(settings, confirm_above=amount))
 
     async def set_paused(self, guild_id: int, paused: bool, author_id: int) -> None:
         """Whether nothing new is admitted in the guild."""
@@ -155,6 +201,26 @@ class Administration:
     ) -> None:
         at = int(self._clock().timestamp() * 1000)
         await self._audit.append(tx, AuditEntry(at, guild_id, author_id, action, details))
+
+
+def _changed(before: int | None, given: int | None) -> int | None:
+    return before if given is None else given or None
+
+
+def _plainly(value: object) -> str | int | float:
+    match value:
+        case None:
+            return ""
+        case StrEnum():
+            return value.value
+        case Size():
+            return str(value)
+        case bool() | int() | float():
+            return value
+        case tuple():
+            return ",".join(map(str, value))
+        case _:
+            return str(value)
 
 
 def _told(rule: Rule) -> dict[str, str | int | float]:

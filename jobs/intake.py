@@ -167,7 +167,7 @@ class Intake:
             if interaction_id is not None and await self._jobs.knows(tx, interaction_id):
                 raise UserError(Code.DUPLICATE)
             await self._check_open(tx, place, now)
-            await self._check_room(tx, place.user_id)
+            await self._check_room(tx, place)
             quote = await self._affordable(tx, asker, request, quote)
             await self._confirmations.check(tx, asker, quote.price, answered)
             start_tag, finish_tag = member_tags(
@@ -232,10 +232,17 @@ class Intake:
         weights = await self._guilds.weights(tx, asker.place.guild_id)
         return max((weights[role] for role in asker.role_ids & weights.keys()), default=1.0)
 
-    async def _check_room(self, tx: Transaction, user_id: int) -> None:
+    async def _check_room(self, tx: Transaction, place: Place) -> None:
+        """Raise UserError where the member, the server or the bot has enough waiting already."""
         limit = self._settings.easel_max_queued_per_user
-        if await self._jobs.open_of(tx, user_id) >= limit:
+        if await self._jobs.open_of(tx, place.user_id) >= limit:
             raise UserError(Code.QUEUE_FULL_FOR_USER, limit=limit)
+        guild = await self._guilds.settings(tx, place.guild_id)
+        own = guild.max_queued_per_user
+        if own is not None and await self._jobs.open_of(tx, place.user_id, place.guild_id) >= own:
+            raise UserError(Code.QUEUE_FULL_FOR_USER_HERE, limit=own)
+        if guild.max_queued is not None and await self._jobs.waiting_in(tx, place.guild_id) >= guild.max_queued:
+            raise UserError(Code.QUEUE_FULL_HERE, limit=guild.max_queued)
         if await self._jobs.waiting_in_all(tx) >= self._settings.easel_max_queued:
             raise UserError(Code.QUEUE_FULL, limit=self._settings.easel_max_queued)
 

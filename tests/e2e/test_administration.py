@@ -26,6 +26,8 @@ COMMANDS: list[tuple[str, dict[str, Any]]] = [
     ("quotas grant", {"amount": 5}),
     ("quotas exempt", {}),
     ("quotas exempt", {"off": True}),
+    ("quotas caps", {"waiting": 1}),
+    ("quotas confirm", {"above": 0.01}),
     ("quotas export", {}),
     ("usage", {"server": True}),
     ("quotas pause", {}),
@@ -104,6 +106,19 @@ async def test_an_exempt_member_is_not_limited_until_it_ends(bot: Bot, sandbox: 
     assert "not exempt any more" in await told(sandbox, "quotas exempt", member=alice.user, off=True)
     assert "is not exempt" in await told(sandbox, "quotas exempt", member=alice.user, off=True)
     assert "0 of your 0 pictures" in await told(sandbox, "imagine", "alice", prompt="a red circle")
+
+
+async def test_caps_and_the_price_that_is_asked_about(bot: Bot, sandbox: Sandbox) -> None:
+    said = await told(sandbox, "quotas caps", waiting=2, running=1)
+    assert "of each member: 2; of these, under way at a time: 1; waiting in the whole server: 1000." in said
+    assert "no limit" in await told(sandbox, "quotas caps", waiting=0, running=0)
+    assert "between 0 and 10; 11 is not" in await told(sandbox, "quotas caps", waiting=11)
+    assert "more than $0.01." in await told(sandbox, "quotas confirm", above=0.01)
+    assert "each job that costs money" in await told(sandbox, "quotas confirm", above=0.0)
+    assert "between 0 and 0.05; 0.06 is not" in await told(sandbox, "quotas confirm", above=0.06)
+    assert "more than $0.05." in await told(sandbox, "quotas confirm")
+    found = await bot.services.administration.settings(sandbox.guild.id)
+    assert (found.max_queued_per_user, found.max_running_per_user, found.confirm_above) == (None, None, None)
 
 
 async def test_a_paused_server_says_so(bot: Bot, sandbox: Sandbox) -> None:
