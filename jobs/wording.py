@@ -37,6 +37,8 @@ _UNSPACED: Final = re.compile(
 )
 _LEAST_SPACED: Final = 3
 """Letters in a row, each by itself, that are read as a word."""
+_LEAST_IN_ROW: Final = 4
+"""Letters of a word that is looked for inside such a row."""
 
 
 class PatternError(ValueError):
@@ -53,13 +55,15 @@ class Text:
         words = [*_WORD.findall(plain)]
         joined = [word for part in plain.split() if (word := "".join(_WORD.findall(part)))]
         forms = {_spaced(words), _spaced(joined), _spaced(_unspelled(words)), _spaced(_unspelled(joined))}
+        self._spelled = tuple(_spelled(words))
         forms |= {_LONG_RUN.sub(r"\1", form) for form in forms} | {_LONG_RUN.sub(r"\1\1", form) for form in forms}
         self._forms = tuple(forms)
         self._unspaced = "".join(words)
 
     def find(self, words: "Words") -> str | None:
         """The first of the words that is in the text, as it was given."""
-        return next(words.in_forms(self._forms, self._unspaced), None)
+        found = itertools.chain(words.in_forms(self._forms, self._unspaced), words.spelled_in(self._spelled))
+        return next(found, None)
 
     def without(self, words: "Words") -> "Text":
         """The same text with these words taken out, wherever they stand."""
@@ -67,6 +71,7 @@ class Text:
         other.raw = self.raw
         other._forms = tuple(words.taken_out(form) for form in self._forms)
         other._unspaced = self._unspaced
+        other._spelled = self._spelled
         return other
 
 
@@ -92,6 +97,13 @@ class Words:
                 yield word
         for needle, word in self._unspaced.items():
             if needle in unspaced:
+                yield word
+
+    def spelled_in(self, rows: Iterable[str]) -> Iterator[str]:
+        """Those that are spelled out in rows of single letters, where nobody can tell words apart."""
+        for row, (needle, word) in itertools.product(rows, self._spaced.items()):
+            letters = needle.replace(" ", "")
+            if len(letters) >= _LEAST_IN_ROW and letters in row:
                 yield word
 
     def taken_out(self, form: str) -> str:
@@ -170,6 +182,14 @@ def _unspelled(words: list[str]) -> Iterator[str]:
             yield "".join(letters)
         else:
             yield from letters
+
+
+def _spelled(words: list[str]) -> Iterator[str]:
+    """The rows of single letters."""
+    for alone, row in itertools.groupby(words, key=lambda word: len(word) == 1):
+        letters = "".join(row)
+        if alone and len(letters) >= _LEAST_IN_ROW:
+            yield letters
 
 
 @cache

@@ -257,6 +257,11 @@ class Sandbox:
         channel.overwrites.append(Overwrite(target.id, is_member=True, allow=int(allow), deny=int(deny)))
         self.world.hub.publish(ChannelUpdated(channel))
 
+    def set_age_restricted(self, channel: Channel, restricted: bool) -> None:
+        """Make the channel one for adults, or for everybody again."""
+        channel.nsfw = restricted
+        self.world.hub.publish(ChannelUpdated(channel))
+
     def expire_token(self, interaction: Interaction) -> None:
         """The interaction's token is dead from now on, as after 15 minutes."""
         interaction.token_revoked = True
