@@ -6,8 +6,9 @@ import discord
 import pytest
 
 from cogs.posting import NONCE_CHARACTERS, nonce
-from cogs.ui import cards, lists, modals
-from cogs.ui.buttons import ITEMS
+from cogs.ui import album, cards, lists, modals
+from cogs.ui.album import Turn
+from cogs.ui.buttons import ITEMS, MAX_SEARCH, Book
 from cogs.ui.details import details
 from config.catalogue import Catalogue
 from domain.errors import Code
@@ -16,6 +17,7 @@ from domain.language import Language
 from domain.money import MicroUSD
 from domain.quota import Rule, Subject, Unit, Usage, Window
 from domain.request import InputPicture, Kind
+from jobs.album import Family
 from jobs.queue import Standing
 from tests.cogs.jobs import made
 
@@ -137,7 +139,8 @@ def test_long_lists_stay_within_discords_limits() -> None:
     job = longest()
     line = [Standing(job.id, 2**63, 2**63, place, 1e6) for place in range(1, 200)]
     check_limits(lists.queue([job] * 50, line, {job.id: job}), None)
-    check_limits(*lists.history([job] * lists.PAGE, 100, more=True))
+    turn = Turn(Book.HISTORY, 100, more=True, search="*" * MAX_SEARCH)
+    check_limits(*album.history([job] * album.PAGE, turn))
     rules = [Rule(2**40, 2**63, Subject.ROLE, 2**63, Unit.GPU_SECONDS, Window.MONTH, 10**11) for _ in range(500)]
     check_limits(lists.rules(rules, 50), None)
     usages = [Usage(rule, 10**11, 10**11, 10**11, None) for rule in rules]
@@ -170,3 +173,23 @@ def test_nonces_fit_and_differ() -> None:
 def test_money_is_summed_over_pictures() -> None:
     assert "$0.036" in str(cards.result(made(count=3, cost=12_000), CATALOGUE).embed.description)
     assert made(count=3, cost=12_000).cost == MicroUSD(36_000)
+
+
+@pytest.mark.parametrize("book", [Book.FAVOURITES, Book.GALLERY])
+def test_a_page_of_pictures_stays_within_discords_limits(book: Book) -> None:
+    turn = Turn(book, 100, more=True, search="*" * MAX_SEARCH)
+    view = album.pictures([longest()] * album.PAGE, turn, shown=True)
+    # https://discord.com/developers/docs/components/reference#component-limits
+    assert view.content_length() <= 4000
+    assert len(list(view.walk_children())) <= 40
+    for child in view.walk_children():
+        if isinstance(child, discord.ui.MediaGallery):
+            assert all(len(item.description or "") <= 1024 for item in child.items)
+
+
+def test_the_longest_family_stays_within_discords_limits() -> None:
+    job = longest()
+    ancestors = tuple(replace(job, id=f"{number:040}") for number in range(50))
+    descendants = tuple(replace(job, id=f"{number:040}", parent_id=job.id) for number in range(100, 140))
+    found = Family(ancestors, job, descendants)
+    check_limits(album.family(found, found.members), None)

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import aiosqlite
-import pytest
 from PIL import Image
 
 from domain.job import Job, JobState
@@ -169,9 +168,7 @@ async def test_a_double_click_on_the_star_is_one(bot: Bot, sandbox: Sandbox) -> 
     assert "a red circle" in (await opened(alice, sandbox.studio, "favourites")).text
 
 
-async def test_retention_keeps_favourites_longer(
-    sandbox: Sandbox, painter: ScriptedBackend, tmp_path: Path
-) -> None:
+async def test_retention_keeps_favourites_longer(sandbox: Sandbox, painter: ScriptedBackend, tmp_path: Path) -> None:
     async with bot_with(sandbox, painter, tmp_path / "data", EASEL_PICTURES_DAYS="1") as bot:
         alice = sandbox.user("alice")
         loved, other = [await paint(bot, sandbox, alice, prompt) for prompt in ("loved", "other")]
