@@ -55,6 +55,7 @@ class Page:
             "autocomplete": self._autocomplete,
             "components": self._component,
             "modals": self._modal,
+            "locale": self._locale,
         }
         return [
             web.get("/", self._index),
@@ -196,6 +197,13 @@ class Page:
         if message.visible_to == hands.id:  # dismissed: gone from this screen, Discord itself keeps it for the token
             return {}
         await hands.delete(message)
+        return {}
+
+    async def _locale(self, hands: Hands, body: Json, raw: Body) -> Json:
+        """The language of the user's client, which their interactions bring with them."""
+        if body.get("locale") not in page_payloads.LOCALES:
+            raise ClientRefuses("There is no such language")
+        hands.user.locale = str(body["locale"])
         return {}
 
     async def _command(self, hands: Hands, body: Json, raw: Body) -> Json:

@@ -14,6 +14,22 @@ from sandbox.world import World
 ACCOUNTS = ("alice", "bob", "ada")
 """The users between whom the page's account switch changes, with those made later after them."""
 
+LOCALES = {
+    "en-US": "English, US",
+    "en-GB": "English, UK",
+    "zh-CN": "中文",
+    "ja": "日本語",
+    "es-ES": "Español",
+    "es-419": "Español, LATAM",
+    "de": "Deutsch",
+    "fr": "Français",
+    "pl": "Polski",
+}
+"""Some of the languages that Discord's client has, by its names for them; bots need not know all of them.
+
+https://discord.com/developers/docs/reference#locales
+"""
+
 
 def state(services: Services, me: User) -> Json:
     """All that the page's frame shows: accounts, guilds with channels and members, the bot."""
@@ -22,7 +38,8 @@ def state(services: Services, me: User) -> Json:
     accounts.sort(key=lambda user: ACCOUNTS.index(user.username) if user.username in ACCOUNTS else len(ACCOUNTS))
     guilds = [guild for guild in world.guilds.values() if me.id in guild.members]
     return {
-        "me": person(me),
+        "me": person(me) | {"locale": me.locale},
+        "locales": [{"locale": locale, "name": name} for locale, name in LOCALES.items()],
         "accounts": [person(user) | {"role": _role_line(world, user)} for user in accounts[:50]],
         "bot": person(world.bot) | {"online": services.gateway.online},
         "users": [person(user) for user in world.users.values()],

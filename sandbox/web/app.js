@@ -6,8 +6,10 @@ import { fill, h } from "./dom.js";
 import { openMenu } from "./menu.js";
 import { drawMessages, jumpTo, redraw } from "./messages.js";
 import { openModal } from "./modal.js";
+import { localized } from "./options.js";
 import { drawFrame } from "./sidebar.js";
 import { channel, guild, store, take } from "./store.js";
+import { speak } from "./time.js";
 
 const list = document.getElementById("messages");
 const app = document.getElementById("app");
@@ -30,6 +32,10 @@ const actions = {
     store.dismissed.clear();
     await reload();
     connect();
+  },
+  async setLocale(locale) {
+    await post("locale", { locale });
+    await reload();
   },
   toggleTheme() {
     const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
@@ -144,6 +150,7 @@ function onEvent(event) {
       clearTimeout(reloading);
       reloading = setTimeout(async () => {
         take(await get("state"));
+        speak(store.me.locale);
         drawFrame(actions);
       }, 50);
     },
@@ -172,6 +179,7 @@ function connect() {
 
 async function reload() {
   take(await get("state"));
+  speak(store.me.locale);
   remember("user", store.me.id);
   if (!channel()) {
     store.guildId = store.guilds[0]?.id ?? null;
@@ -198,7 +206,7 @@ async function refreshChannel() {
   const body = await get(`channels/${wanted}`);
   if (wanted !== store.channelId) return;
   store.messages = new Map(body.messages.map((message) => [message.id, message]));
-  store.commands = body.commands;
+  store.commands = body.commands.map((command) => localized(command));
   store.maySend = body.may_send;
   drawMessages(list, actions);
   if (composer.input.value.startsWith("/")) composer.typed();
@@ -209,7 +217,7 @@ async function refreshChannel() {
 function context(event, { message, user }) {
   const kind = message ? 3 : 2;
   const apps = store.commands.filter((command) => command.type === kind).map((command) => ({
-    label: command.name, testid: `context-command-${command.name}`,
+    label: command.label, testid: `context-command-${command.name}`,
     onclick: () => start("context", message ? { channel_id: message.channel_id, message_id: message.id, name: command.name }
       : { channel_id: store.channelId, target_id: user.id, name: command.name }, [],
     { kind: "command", slash: false, name: command.name, channelId: store.channelId }).catch((refusal) => composer.complain(refusal.message)),

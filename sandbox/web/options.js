@@ -4,6 +4,18 @@ import { channels, guild, store } from "./store.js";
 
 export const STRING = 3, INTEGER = 4, BOOLEAN = 5, USER = 6, CHANNEL = 7, ROLE = 8, MENTIONABLE = 9, NUMBER = 10, FILE = 11;
 
+/** A command as a client of the user's language shows it; menus have no more than a label. */
+export function localized(node, locale = store.me.locale) {
+  const inner = (nodes) => nodes?.map((item) => localized(item, locale));
+  return {
+    ...node,
+    label: node.name_localizations?.[locale] ?? node.name,
+    description: node.description_localizations?.[locale] ?? node.description,
+    options: inner(node.options),
+    choices: node.choices?.map((choice) => ({ ...choice, name: choice.name_localizations?.[locale] ?? choice.name })),
+  };
+}
+
 /** The commands as they are typed: sub-commands by their full name, with the options that take values. */
 export function flatten(commands) {
   const found = [];

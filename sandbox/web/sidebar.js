@@ -5,7 +5,7 @@ import { channel, guild, member, nameColor, store } from "./store.js";
 
 const byId = (id) => document.getElementById(id);
 
-/** actions: {openGuild, openChannel, switchUser, context, toggleTheme, toggleMembers} */
+/** actions: {openGuild, openChannel, switchUser, setLocale, context, toggleTheme, toggleMembers} */
 export function drawFrame(actions) {
   drawGuilds(actions);
   drawSidebar(actions);
@@ -61,7 +61,10 @@ function accountPanel(actions) {
     store.accounts.map((account) => h("button", {
       role: "menuitemradio", "aria-checked": account.id === store.me.id ? "true" : "false", testid: `account-${account.username}`,
       onclick: () => actions.switchUser(account.id),
-    }, avatar(account, 32), h("span", {}, h("strong", {}, account.name), h("small", {}, account.role)))));
+    }, avatar(account, 32), h("span", {}, h("strong", {}, account.name), h("small", {}, account.role)))),
+    h("label.account-locale", {}, "Language",
+      h("select", { testid: "locale", onchange: (event) => actions.setLocale(event.target.value) },
+        store.locales.map(({ locale, name }) => h("option", { value: locale, selected: locale === store.me.locale }, name)))));
   const control = h("button.account", {
     testid: "account-switcher", "aria-haspopup": "menu", "aria-expanded": "false", "aria-label": `You are ${store.me.name}. Switch user`,
     onclick: () => toggle(menu.hidden),

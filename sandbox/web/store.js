@@ -3,6 +3,7 @@
 export const store = {
   me: null,
   accounts: [],
+  locales: [],
   bot: null,
   users: new Map(),
   guilds: [],
@@ -23,6 +24,7 @@ export const store = {
 export function take(state) {
   store.me = state.me;
   store.accounts = state.accounts;
+  store.locales = state.locales;
   store.bot = state.bot;
   store.users = new Map(state.users.map((user) => [user.id, user]));
   store.guilds = state.guilds;

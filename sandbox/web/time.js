@@ -13,7 +13,14 @@ const STYLES = {
   S: { dateStyle: "short", timeStyle: "medium" },
 };
 const UNITS = [["year", 31_536_000], ["month", 2_592_000], ["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
-const relativeFormat = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+let locale = "en";
+let relativeFormat = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
+
+/** Timestamps in messages are written in the language of the user's client. */
+export function speak(wanted) {
+  locale = wanted;
+  relativeFormat = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
+}
 
 function relative(seconds) {
   const difference = seconds - Date.now() / 1000;
@@ -24,10 +31,10 @@ function relative(seconds) {
 /** The element of <t:seconds:style>. */
 export function timestamp(seconds, style) {
   const date = new Date(seconds * 1000);
-  const text = style === "R" ? relative(seconds) : new Intl.DateTimeFormat("en", STYLES[style]).format(date);
+  const text = style === "R" ? relative(seconds) : new Intl.DateTimeFormat(locale, STYLES[style]).format(date);
   return h("time.timestamp", {
     datetime: date.toISOString(),
-    title: new Intl.DateTimeFormat("en", STYLES.F).format(date),
+    title: new Intl.DateTimeFormat(locale, STYLES.F).format(date),
     "data-relative": style === "R" ? seconds : null,
   }, text);
 }
