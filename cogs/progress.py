@@ -18,8 +18,9 @@ from cogs.answers import NETWORK_ERRORS
 from cogs.edit_budget import EditBudget
 from cogs.services import Services
 from cogs.ui import cards
+from domain.errors import UserError
 from domain.job import UNDER_WAY, WAITING, WITHOUT_PICTURE, Card, Job, JobState
-from jobs.events import JobEvent, ModelLoading, PreviewReady, QueueMoved, StateChanged, StepDone
+from jobs.events import JobEvent, ModelLoading, PictureMade, PreviewReady, QueueMoved, StateChanged, StepDone
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class _Live:
     card: Card
     progress: cards.Progress
     preview: bytes | None = None
+    made: int = 0
+    """Finished pictures that the card shows."""
     changed: bool = False
     not_before: float = 0.0
     """On the clock: more is about to be known, and an edit now would use up the card's turn."""
@@ -191,6 +194,8 @@ class ProgressCards:
                     self._update(event.job_id, step=step, loading_seconds=None)
                 case PreviewReady():
                     self._previewed(event)
+                case PictureMade():
+                    self._spawn(self._show_made(event.job_id))
                 case _:
                     assert_never(event)
             self._work.set()
@@ -207,6 +212,7 @@ class ProgressCards:
         if event.state in WAITING:
             live.progress = cards.Progress()
             live.preview = None
+            live.made = 0
         elif live.job.state in WAITING:
             live.not_before = self._clock() + SETTLING_SECONDS
         live.job = replace(live.job, state=event.state)
@@ -247,6 +253,28 @@ class ProgressCards:
         self._update(
             event.job_id, preview=f"{cards.PREVIEW_NAME}.{extension}" if live and live.preview is not None else None
         )
+
+    async def _show_made(self, job_id: str) -> None:
+        """One of several pictures is done: the finished ones are shown while the others are made."""
+        job = await self._services.jobs.get(job_id)
+        live = self._live.get(job_id)
+        if live is None or job is None or job.state not in UNDER_WAY:
+            return
+        names = [picture.name for picture in job.pictures]
+        if not live.made < len(names) < job.request.count:
+            return
+        live.job, live.made = job, len(names)
+        if not job.request.spoiler:
+            try:
+                sheet = await self._services.pictures.sheet(names)
+            except UserError as error:
+                log.debug("job %s: its pictures cannot be shown: %s", job_id, error)
+            else:
+                if live.made == len(names):
+                    live.preview = sheet
+                    live.progress = replace(live.progress, preview=f"{cards.PREVIEW_NAME}.jpg")
+        live.changed = True
+        self._work.set()
 
     def _find(self, job_id: str) -> None:
         """An event of a job that is not followed: one that an earlier process left, perhaps."""

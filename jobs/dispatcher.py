@@ -271,7 +271,7 @@ class Dispatcher:
 
     def _follow(self, job: Job, offer: Offer, backend: Backend, place: str) -> None:
         """See a job to its end; the slot that it runs on is held already."""
-        run = JobRun(self._workshop, job, offer, backend, place)
+        run = JobRun(self._workshop, self._chooser, job, offer, backend, place)
         self._runs[job.id] = run
         seconds = self._workshop.estimates.seconds(offer) * job.request.count
         self._workshop.fleet.expect(place, job.id, seconds)

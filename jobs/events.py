@@ -53,11 +53,20 @@ class PreviewReady:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureMade:
+    """Picture ``index`` is on disk, under this name."""
+
+    job_id: str
+    index: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class QueueMoved:
     """A job was started or left the queue: every place in line may have changed."""
 
 
-JobEvent = StateChanged | ModelLoading | StepDone | PreviewReady | QueueMoved
+JobEvent = StateChanged | ModelLoading | StepDone | PreviewReady | PictureMade | QueueMoved
 
 
 class EventStream:

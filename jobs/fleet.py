@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 HEALTH_PATIENCE_SECONDS: Final = 30.0
 """One that does not even say how it is for so long is down."""
+HOLDING: Final = frozenset({Code.BACKEND_KEY_REFUSED, Code.BACKEND_OUT_OF_CREDIT})
+"""Nothing is sent any more until the backend says that it is well."""
 _FAULTS: Final = frozenset({Code.BACKEND_FAILED, Code.BACKEND_ANSWER_INVALID, Code.DEADLINE_PASSED, Code.WORKER_DIED})
 """Ends of accepted work that the backend is to blame for, and not the wish."""
 HEALTH_SECONDS: Final = 2.0
@@ -195,7 +197,7 @@ class Fleet:
         match ended:
             case BackendUnavailable() if problem.code is Code.BACKEND_RATE_LIMITED:
                 pass
-            case BackendUnavailable() if problem.code in LASTING_PROBLEMS:
+            case BackendUnavailable() if problem.code in HOLDING:
                 seconds = ended.retry_after
                 self._told(place, lambda breaker: breaker.hold(problem, seconds))
             case BackendUnavailable() | WorkerDied():

@@ -14,7 +14,7 @@ import struct
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -37,6 +37,8 @@ KEEP_FREE_BYTES: Final = 256 * 1024 * 1024
 UNPACKED_AT_A_TIME: Final = 2
 """Pictures that are unpacked at the same time: each may take half a gigabyte for a moment."""
 THUMBNAIL_SIDE: Final = 512
+SHEET_GAP: Final = 8
+"""Pixels between two pictures on a sheet."""
 _FIT_QUALITIES: Final = (95, 90, 80, 65, 50)
 _DAMAGE: Final = (
     UnidentifiedImageError,
@@ -142,6 +144,12 @@ class Pictures:
         data = await self.read(name)
         async with self._unpacking:
             return await asyncio.to_thread(_thumbnail, data)
+
+    async def sheet(self, names: Sequence[str]) -> bytes:
+        """Several pictures small and side by side, as one JPEG. Raises UserError (PICTURE_GONE)."""
+        contents = [await self.read(name) for name in names]
+        async with self._unpacking:
+            return await asyncio.to_thread(_sheet, contents)
 
     async def sweep(self, now: Callable[[], float] = time.time, kept: frozenset[str] = frozenset()) -> int:
         """Remove what is too old, then the oldest until the rest fits; returns how many files went.
@@ -293,6 +301,16 @@ def _thumbnail(data: bytes) -> bytes:
     image = _open(io.BytesIO(data), ("PNG", "JPEG", "WEBP"))
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     return _encode(image.convert("RGB"), PictureFormat.JPEG, quality=85)
+
+
+def _sheet(contents: Sequence[bytes]) -> bytes:
+    thumbnails = [_open(io.BytesIO(_thumbnail(data)), ("JPEG",)) for data in contents]
+    widths = [one.width for one in thumbnails]
+    gaps = SHEET_GAP * (len(thumbnails) - 1)
+    sheet = Image.new("RGB", (sum(widths) + gaps, max(one.height for one in thumbnails)), "white")
+    for place, one in enumerate(thumbnails):
+        sheet.paste(one, (sum(widths[:place]) + SHEET_GAP * place, 0))
+    return _encode(sheet, PictureFormat.JPEG, quality=85)
 
 
 def _shrink(data: bytes, name: str, limit_bytes: int) -> tuple[bytes, str]:

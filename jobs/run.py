@@ -8,8 +8,9 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import aclosing
+from datetime import datetime
 from enum import Enum, auto
 from typing import assert_never
 
@@ -36,20 +37,12 @@ from backends.base import (
 from config.catalogue import Offer
 from db.database import Transaction
 from domain.errors import Code, EaselError, OperatorError
-from domain.job import (
-    EDGES,
-    MAX_STARTS,
-    MAX_WORKER_DEATHS,
-    TASK_OVER,
-    Failure,
-    Job,
-    JobState,
-    Task,
-    TaskState,
-)
-from domain.money import MicroUSD
-from jobs.events import JobEvent, ModelLoading, PreviewReady, StateChanged, StepDone
+from domain.job import EDGES, MAX_STARTS, MAX_WORKER_DEATHS, TASK_OVER, Failure, Job, JobState, Task, TaskState
+from jobs.choosing import Chooser
+from jobs.events import JobEvent, ModelLoading, PreviewReady, StepDone
+from jobs.fleet import HOLDING
 from jobs.pictures import NotAPictureError
+from jobs.record import Record
 from jobs.workshop import Workshop, conclude
 
 log = logging.getLogger(__name__)
@@ -66,12 +59,15 @@ class _Leaving(Enum):
 class JobRun:
     """Follows a job's calls. Make it after the job's start was committed, then await ``to_end``."""
 
-    def __init__(self, workshop: Workshop, job: Job, offer: Offer, backend: Backend, place: str) -> None:
+    def __init__(
+        self, workshop: Workshop, chooser: Chooser, job: Job, offer: Offer, backend: Backend, place: str
+    ) -> None:
         """``place``: which of the backend's places holds the slot."""
         self.job_id = job.id
         self.user_id = job.place.user_id
-        self.state = job.state
         self._workshop = workshop
+        self._chooser = chooser
+        self._record = Record(workshop, job, offer)
         self._job = job
         self._offer = offer
         self._backend = backend
@@ -81,15 +77,16 @@ class JobRun:
         self._concluding = False
         self.over = asyncio.Event()
         """Set once the job is as far as this run brings it."""
-        self._tasks = {task.index: task.state for task in job.tasks}
         self._leaving = _Leaving.NO
         self._unavailable: BackendUnavailable | None = None
         self._worker_died: WorkerDied | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._sent = False
+        """A call was made; else this start was none."""
 
     def can_cancel(self) -> bool:
         """A paid call that is on its way cannot be taken back; anything else can be dropped."""
-        return self.state is not JobState.SUBMITTING
+        return self._record.state is not JobState.SUBMITTING
 
     def cancel(self) -> bool:
         """The person does not want it any more; False where the run is at its end already: see what became of it."""
@@ -162,7 +159,7 @@ class JobRun:
             else:
                 for call, remote_id in calls:
                     await self._call(call, remote_id)
-                    if self._unavailable or self._worker_died:
+                    if self._unavailable or self._worker_died or self._record.turned_down:
                         break
         finally:
             await self._workshop.pictures.remove_workspace(workspace)
@@ -186,7 +183,7 @@ class JobRun:
         waiting: set[asyncio.Task[None]] = set()
 
         async def lane() -> None:
-            while calls and self._unavailable is None:
+            while calls and self._unavailable is None and self._record.turned_down is None:
                 await self._call(*calls.popleft())
             # Nothing is left for those that still wait for a slot.
             for task in waiting:
@@ -199,187 +196,156 @@ class JobRun:
                 waiting.discard(current)
                 await lane()
 
+        # Where the place is being tried with this job, one call has to tell first how it is.
+        more = 0 if self._workshop.fleet.is_probe(self._place, self.job_id) else len(calls) - 1
         async with asyncio.TaskGroup() as group:
-            waiting |= {group.create_task(further()) for _ in range(len(calls) - 1)}
+            waiting |= {group.create_task(further()) for _ in range(more)}
             await lane()
 
     async def _call(self, call: Call, remote_id: str | None) -> None:
         """One call with its retries: where siblings were accepted already, this one is tried again right here."""
         attempt, waited = 1, 0.0
         while (unavailable := await self._attempt(call, remote_id)) is not None:
-            self._workshop.fleet.cool_down(self._place, unavailable.retry_after)
-            if not self._is_taken():
+            limited = _too_early(unavailable)
+            self._workshop.fleet.cool_down(self._place, unavailable.retry_after, rate_limited=limited)
+            if not self._record.is_taken:
                 self._unavailable = unavailable
                 return
             if attempt == MAX_STARTS or waited + unavailable.retry_after > self._offer.deadline_seconds:
-                await self._end_tasks(_indexes(call), TaskState.FAILED, unavailable.error)
+                await self._record.end(_indexes(call), TaskState.FAILED, unavailable.error)
                 return
-            attempt += not _too_early(unavailable)
+            attempt += not limited
             waited += unavailable.retry_after
             await asyncio.sleep(unavailable.retry_after)
 
     async def _attempt(self, call: Call, remote_id: str | None) -> BackendUnavailable | None:
         indexes = _indexes(call)
-        if self._submits and remote_id is None:
-            async with self._workshop.database.transaction() as tx:
-                await self._workshop.jobs.submitting_task(tx, self.job_id, indexes)
-                self._note(indexes, TaskState.SUBMITTING)
+        if remote_id is None:
+            problem = self._workshop.fleet.problem(self._place)
+            if problem is not None and not self._workshop.fleet.is_probe(self._place, self.job_id):
+                # It rests since this job's last call.
+                return BackendUnavailable(EaselError(problem.code, **problem.parameters))
+            if self._submits:
+                await self._record.submitting(indexes)
+        self._sent = True
         stream = self._backend.run(call) if remote_id is None else self._backend.resume(call, remote_id)
+        since = self._workshop.clock() if remote_id is None else None
         try:
             async with asyncio.timeout(self._offer.deadline_seconds), aclosing(stream):
                 async for event in stream:
-                    await self._handle(event)
-        except BackendUnavailable as unavailable:
-            if not any(self._tasks[index] is TaskState.ACCEPTED for index in indexes):
-                await self._back_to_pending(indexes)
-                return unavailable
-            # Accepted before, so that nobody can tell what became of it.
-            await self._lost(indexes, unavailable.error)
-        except WorkerDied as died:
-            if self._offer.is_paid:
-                await self._lost(indexes, died.error)
-            else:
-                self._workshop.fleet.lost(self._place)
-                self._worker_died = died
-        except RequestRefused as ended:
-            await self._end_tasks(indexes, TaskState.FAILED, ended.error)
-        except BackendFailed as ended:
-            await self._end_tasks(indexes, TaskState.FAILED, ended.error, cost=ended.cost)
-        except OutcomeUnknown as ended:
-            await self._end_tasks(indexes, TaskState.UNKNOWN, ended.error, cost=self._price)
-        except TimeoutError:
-            await self._lost(indexes, EaselError(Code.DEADLINE_PASSED, seconds=round(self._offer.deadline_seconds)))
+                    since = await self._handle(event, since)
         except CallEnded as ended:
-            raise AssertionError(f"an ending without a rule: {ended!r}") from ended
+            self._workshop.fleet.ended(self._place, ended)
+            return await self._ended(indexes, ended)
+        except TimeoutError:
+            late = EaselError(Code.DEADLINE_PASSED, seconds=round(self._offer.deadline_seconds))
+            self._workshop.fleet.hung(self._place, Failure(late.code, late.parameters))
+            await self._record.lost(indexes, late, self._price)
         except Exception:
             # The boundary of one job: whatever broke in it, the other jobs go on.
             incident = secrets.token_hex(4)
             log.exception("job %s broke (incident %s)", self.job_id, incident)
-            await self._lost(indexes, EaselError(Code.UNEXPECTED, incident=incident))
+            await self._record.lost(indexes, EaselError(Code.UNEXPECTED, incident=incident), self._price)
         else:
             nothing = EaselError(Code.BACKEND_ANSWER_INVALID, backend=self._offer.backend)
-            await self._end_tasks(indexes, TaskState.FAILED, nothing)
+            await self._record.end(indexes, TaskState.FAILED, nothing)
         return None
+
+    async def _ended(self, indexes: Sequence[int], ended: CallEnded) -> BackendUnavailable | None:
+        """What an end without all pictures means for them; one that may be tried again is returned."""
+        record = self._record
+        match ended:
+            case BackendUnavailable() if not record.is_accepted(indexes):
+                await record.back_to_pending(indexes)
+                return ended
+            case BackendUnavailable():
+                # Accepted before, so that nobody can tell what became of it.
+                await record.lost(indexes, ended.error, self._price)
+            case WorkerDied() if self._offer.is_paid:
+                await record.lost(indexes, ended.error, self._price)
+            case WorkerDied():
+                self._workshop.fleet.lost(self._place)
+                self._worker_died = ended
+            case RequestRefused():
+                failure = Failure(ended.error.code, ended.error.parameters)
+                if await self._goes_elsewhere(failure):
+                    await record.turn_down(indexes, failure)
+                else:
+                    await record.end(indexes, TaskState.FAILED, ended.error)
+            case BackendFailed():
+                await record.end(indexes, TaskState.FAILED, ended.error, cost=ended.cost)
+            case OutcomeUnknown():
+                await record.end(indexes, TaskState.UNKNOWN, ended.error, cost=self._price)
+            case _:
+                raise AssertionError(f"an ending without a rule: {ended!r}")
+        return None
+
+    async def _goes_elsewhere(self, refused: Failure) -> bool:
+        """Whether the whole job goes to another offer, as this one definitely does not take it."""
+        # What is not to be shown is not shopped around.
+        if self._record.is_taken or refused.code is Code.CONTENT_FLAGGED or self._job.starts >= MAX_STARTS:
+            return False
+        return await self._chooser.takes_over(self._job, refused)
 
     # What backends say.
 
-    async def _handle(self, event: Event) -> None:
-        workshop = self._workshop
+    async def _handle(self, event: Event, since: datetime | None) -> datetime | None:
+        """``since``: when the work on the next picture began, as far as is known; returns the new one."""
         match event:
             case Accepted():
-                async with self._step() as tx:
-                    await workshop.jobs.accepted_task(tx, self.job_id, event.indexes, event.remote_id)
-                    self._note(event.indexes, TaskState.ACCEPTED)
+                await self._record.accepted(event.indexes, event.remote_id)
             case Working():
-                await self._working()
+                await self._record.working()
             case Loading():
                 self._publish(ModelLoading(self.job_id, event.seconds))
             case Progress():
-                await self._working()
+                await self._record.working()
                 self._publish(StepDone(self.job_id, event.index, event.step, event.steps))
             case Preview():
                 self._publish(PreviewReady(self.job_id, event.index, event.data, event.media_type))
             case Made():
-                await self._made(event)
+                await self._made(event, since)
+                return self._workshop.clock()
             case PictureFailed():
                 error = EaselError(event.failure.code, **event.failure.parameters)
-                await self._end_tasks((event.index,), TaskState.FAILED, error, cost=event.cost)
+                await self._record.end((event.index,), TaskState.FAILED, error, cost=event.cost)
             case _:
                 assert_never(event)
+        return since
 
-    async def _made(self, made: Made) -> None:
-        workshop = self._workshop
+    async def _made(self, made: Made, since: datetime | None) -> None:
+        workshop, record = self._workshop, self._record
+        workshop.fleet.worked(self._place)
         cost = made.cost if made.cost is not None else self._price
-        if made.flagged and not self._job.request.flagged_allowed:
-            await self._end_tasks((made.index,), TaskState.FAILED, EaselError(Code.CONTENT_FLAGGED), cost=cost)
+        if made.flagged:
+            await record.end((made.index,), TaskState.FAILED, EaselError(Code.CONTENT_FLAGGED), cost=cost)
             return
         try:
             picture = await workshop.pictures.keep(self.job_id, made.index, made.path, self._job.request.format)
         except NotAPictureError:
             log.warning("job %s: %s sent something that is no picture", self.job_id, self._offer.backend)
             invalid = EaselError(Code.BACKEND_ANSWER_INVALID, backend=self._offer.backend)
-            await self._end_tasks((made.index,), TaskState.FAILED, invalid, cost=cost)
+            await record.end((made.index,), TaskState.FAILED, invalid, cost=cost)
             return
         except OperatorError as full:
             log.warning("job %s: its picture cannot be kept: %s", self.job_id, full)
-            await self._end_tasks((made.index,), TaskState.FAILED, full, cost=cost)
+            await record.end((made.index,), TaskState.FAILED, full, cost=cost)
             return
-        if made.seconds is not None:
-            workshop.estimates.learn(self._offer.key, made.seconds)
-        async with self._step() as tx:
-            await workshop.jobs.made_task(
-                tx,
-                self.job_id,
-                made.index,
-                picture,
-                seed=made.seed if made.seed is not None else self._job.tasks[made.index].seed,
-                seconds=made.seconds,
-                cost=cost,
-                flagged=made.flagged,
-            )
-            self._note((made.index,), TaskState.DONE)
-
-    async def _working(self) -> None:
-        if self.state is not JobState.ACCEPTED:
-            return
-        async with self._workshop.database.transaction() as tx:
-            # Another picture's call may have said so while this one waited for its turn.
-            moves = self.state is JobState.ACCEPTED
-            if moves:
-                await self._workshop.jobs.working(tx, self.job_id)
-        if moves:
-            self._changed(JobState.RUNNING)
-
-    @asynccontextmanager
-    async def _step(self) -> AsyncIterator[Transaction]:
-        """One transaction in which pictures move on.
-
-        SUBMITTING -> ACCEPTED with the step after which no picture's fate is open and one of them was accepted.
-        """
-        async with self._workshop.database.transaction() as tx:
-            yield tx
-            states = set(self._tasks.values())
-            moves = (
-                self.state is JobState.SUBMITTING
-                and TaskState.ACCEPTED in states
-                and not {TaskState.PENDING, TaskState.SUBMITTING} & states
-            )
-            if moves:
-                await self._workshop.jobs.accepted(tx, self.job_id)
-        # Told when it is committed: a listener may look at once.
-        if moves:
-            self._changed(JobState.ACCEPTED)
-
-    async def _end_tasks(
-        self, indexes: Sequence[int], state: TaskState, error: EaselError, cost: MicroUSD | None = None
-    ) -> None:
-        """End those of the pictures that are not over."""
-        still = [index for index in indexes if self._tasks[index] not in TASK_OVER]
-        if not still:
-            return
-        failure = Failure(error.code, error.parameters)
-        async with self._step() as tx:
-            await self._workshop.jobs.end_tasks(tx, self.job_id, still, state, failure, cost)
-            self._note(still, state)
-
-    async def _lost(self, indexes: Sequence[int], error: EaselError) -> None:
-        """The call came to no end that tells what it cost: never sent again where that would be paid twice."""
-        if self._offer.is_paid:
-            await self._end_tasks(indexes, TaskState.UNKNOWN, error, cost=self._price)
-        else:
-            await self._end_tasks(indexes, TaskState.FAILED, error)
-
-    async def _back_to_pending(self, indexes: Sequence[int]) -> None:
-        still = [index for index in indexes if self._tasks[index] not in TASK_OVER]
-        async with self._workshop.database.transaction() as tx:
-            await self._workshop.jobs.pending_task(tx, self.job_id, still)
-        self._note(still, TaskState.PENDING)
+        seconds = made.seconds
+        if seconds is None and since is not None:
+            # Vendors that do not say are timed from outside: that is what people wait for.
+            seconds = (workshop.clock() - since).total_seconds() or None
+        if seconds is not None:
+            workshop.estimates.learn(self._offer.key, seconds)
+        seed = made.seed if made.seed is not None else self._job.tasks[made.index].seed
+        await record.made(made.index, picture, seed=seed, seconds=seconds, cost=cost)
 
     # The conclusion.
 
     async def _conclude(self) -> None:
         """Settle and move the job on, in one transaction. What the database says counts: a cancelled step is half."""
         workshop, jobs = self._workshop, self._workshop.jobs
+        at_once = self._unavailable is not None and await self._chooser.takes_over(self._job, None)
         async with workshop.database.transaction() as tx:
             # From here on it is too late to cancel.
             self._concluding = True
@@ -389,16 +355,18 @@ class JobRun:
             open_tasks = [task for task in job.tasks if task.state not in TASK_OVER]
             if open_tasks and self._leaving is _Leaving.HANDED_BACK and self._submits:
                 return  # The next process goes on from the stored remote ids.
-            again = self._again(state)
+            again = self._again(state, at_once=at_once)
             if open_tasks and again is not None:
                 not_before, worker_died = again
+                turned_down = self._record.turned_down
                 await jobs.requeue(
                     tx,
                     job.id,
                     state,
                     not_before=not_before,
                     worker_died=worker_died,
-                    uncounted=self._leaving is _Leaving.NO and _too_early(self._unavailable),
+                    uncounted=self._leaving is _Leaving.NO and (not self._sent or _too_early(self._unavailable)),
+                    turned_down=(self._offer.key, turned_down) if turned_down is not None else None,
                 )
                 state = JobState.QUEUED
             else:
@@ -406,7 +374,7 @@ class JobRun:
                 job = await jobs.fetch(tx, self.job_id)
                 assert job is not None
                 state = await conclude(workshop, tx, job, self._offer)
-        self._changed(state)
+        self._record.moved(state)
 
     async def _end_open(self, tx: Transaction, tasks: Sequence[Task]) -> None:
         """End the pictures that will not come."""
@@ -420,11 +388,14 @@ class JobRun:
             return
         ended = self._worker_died or self._unavailable
         error = ended.error if ended else EaselError(Code.TOO_MANY_STARTS, starts=MAX_STARTS)
-        failure = Failure(error.code, error.parameters)
+        failure = self._record.turned_down or Failure(error.code, error.parameters)
         await jobs.end_tasks(tx, self.job_id, [task.index for task in tasks], TaskState.FAILED, failure)
 
-    def _again(self, state: JobState) -> tuple[int, bool] | None:
-        """When (milliseconds) the job may start again and whether a worker died; None where it may not."""
+    def _again(self, state: JobState, *, at_once: bool) -> tuple[int, bool] | None:
+        """When (milliseconds) the job may start again and whether a worker died; None where it may not.
+
+        ``at_once``: where its offer can't be had, another one takes it.
+        """
         now = self._workshop.milliseconds()
         if self._leaving is _Leaving.CANCELLED or JobState.QUEUED not in EDGES[state]:
             return None
@@ -434,24 +405,17 @@ class JobRun:
             return now, False
         if self._worker_died is not None:
             return (now, True) if self._job.worker_deaths + 1 < MAX_WORKER_DEATHS else None
+        if self._record.turned_down is not None:
+            return now, False
         if self._unavailable is not None:
-            elsewhere = self._workshop.fleet.is_elsewhere(self._offer.backend, self._place, self._job.request.model)
-            return now if elsewhere else now + round(self._unavailable.retry_after * 1000), False
+            fleet, model = self._workshop.fleet, self._job.request.model
+            held = self._unavailable.error.code in HOLDING
+            if at_once or held or fleet.is_elsewhere(self._offer.backend, self._place, model):
+                return now, False
+            return now + round(self._unavailable.retry_after * 1000), False
         return None
 
     # Small things.
-
-    def _is_taken(self) -> bool:
-        """A picture of this job was accepted or made, so that the job cannot go back to the queue."""
-        return bool({TaskState.ACCEPTED, TaskState.DONE, TaskState.UNKNOWN} & set(self._tasks.values()))
-
-    def _note(self, indexes: Sequence[int], state: TaskState) -> None:
-        for index in indexes:
-            self._tasks[index] = state
-
-    def _changed(self, state: JobState) -> None:
-        self.state = state
-        self._publish(StateChanged(self.job_id, state))
 
     def _publish(self, event: JobEvent) -> None:
         self._workshop.events.publish(event)

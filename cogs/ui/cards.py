@@ -130,6 +130,11 @@ def _painting(job: Job, progress: Progress) -> tuple[discord.Colour, str]:
     if progress.loading_seconds is not None:
         time = words.duration(progress.loading_seconds)
         return _LOADING, say("Model loading, about {time} on {backend}", time=time, backend=where)
+    if 0 < len(job.pictures) < job.request.count:
+        made, count = len(job.pictures), job.request.count
+        return _PAINTING, say(
+            "{made} of {count} pictures are done on {backend}…", made=made, count=count, backend=where
+        )
     return _PAINTING, say(
         "Painting on {backend}… about {time}", backend=where, time=words.duration(job.estimated_seconds)
     )

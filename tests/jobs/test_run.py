@@ -26,7 +26,7 @@ from domain.errors import Code, EaselError, OperatorError, UserError
 from domain.job import Failure, Job, JobState, TaskState
 from domain.money import MicroUSD
 from domain.quota import Unit
-from jobs.events import ModelLoading, PreviewReady, StateChanged, StepDone
+from jobs.events import ModelLoading, PictureMade, PreviewReady, StateChanged, StepDone
 from tests.building import PATIENCE_SECONDS, Clock, House, open_house
 from tests.doubles import Accept, Paint, ScriptedBackend, Steps
 
@@ -652,6 +652,7 @@ async def test_events_of_a_local_job(tmp_path: Path) -> None:
             StepDone(job.id, 0, 1, 2),
             StepDone(job.id, 0, 2, 2),
             PreviewReady(job.id, 0, b"preview", "image/webp"),
+            PictureMade(job.id, 0, f"{job.id}-0.png"),
             StateChanged(job.id, JobState.FINISHED),
             StateChanged(job.id, JobState.POSTING),
         ]
