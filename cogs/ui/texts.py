@@ -49,7 +49,7 @@ LOG_ENTRY: Final = "🛠️ <@{author}>: {text}"
 WEIGHT_SET: Final = "Jobs of members with <@&{role}> weigh {weight} in the line now (1 is what everybody has)."
 PAUSED: Final = "I take in nothing new in this server. What is waiting is still painted. /quotas resume ends it."
 RESUMED: Final = "I take in jobs again in this server."
-EXPORTED: Final = "Exported {rows} ledger rows of the last {days} days."
+EXPORTED: Final = "Exported the ledger. Days back: {days}; rows: {rows}."
 EXPORT_CUT: Final = "There are more; only the newest fit."
 SENT_DIRECTLY: Final = "I can't post in <#{channel}> any more, so here is what you asked for there."
 TOLD_DIRECTLY: Final = "I can't write in <#{channel}> any more; this is about what you asked for there."
@@ -128,12 +128,12 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.MODEL_UNKNOWN: "There is no `model` called “{model}”. Pick one from the list that opens as you type.",
     Code.MODEL_WRONG_KIND: "{model} can't be used with /{command}. Pick a `model` from the list that opens there.",
     Code.NO_OFFER: "`{option}` can't be set for {model}. Leave it out, or pick another model.",
-    Code.QUEUE_FULL_FOR_USER: "You have {limit} jobs waiting already, which is the most. Wait for one, or /cancel one.",
-    Code.QUEUE_FULL_FOR_USER_HERE: "You have {limit} jobs waiting or being painted in this server, which is the most "
-    "that its admins allow. Wait for one, or /cancel one.",
-    Code.QUEUE_FULL_HERE: "{limit} jobs are waiting in this server, which is the most that its admins allow. "
+    Code.QUEUE_FULL_FOR_USER: "You have as many jobs waiting as you may ({limit}). Wait for one, or /cancel one.",
+    Code.QUEUE_FULL_FOR_USER_HERE: "You have as many jobs waiting or being painted as the admins of this "
+    "server allow ({limit}). Wait for one, or /cancel one.",
+    Code.QUEUE_FULL_HERE: "As many jobs are waiting in this server as its admins allow ({limit}). "
     "Please try again in a few minutes.",
-    Code.QUEUE_FULL: "The line is full: {limit} jobs are waiting. Please try again in a few minutes.",
+    Code.QUEUE_FULL: "The line is full: as many jobs are waiting as may ({limit}). Please try again in a few minutes.",
     # ``filling.quota_exceeded`` says it better where it is known which quota.
     Code.QUOTA_EXCEEDED: "That is more than a quota here leaves. /quota shows what is left.",
     Code.PICTURE_TOO_LARGE: "The `image` is too large ({size:bytes}); the most is {limit:bytes}. Send a smaller file.",
@@ -166,8 +166,8 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     "please ask again.",
     Code.DUPLICATE: "That was received already.",
     Code.CONTENT_FLAGGED: "The service's safety check did not let the picture through. Please word it differently.",
-    Code.CONTENT_WITHHELD: "What came of it belongs into an age-restricted channel, which this is not (any more), or the "
-    "server does not allow it, so it was not posted.",
+    Code.CONTENT_WITHHELD: "What came of it belongs into an age-restricted channel, which this is not (any more), or "
+    "the server does not allow it, so it was not posted.",
     Code.CANCELLED: "Cancelled.",
     Code.BOT_LACKS_PERMISSIONS: "I can't post pictures here: I need {permissions} in this channel. "
     "Ask an admin to allow that, or use another channel.",
@@ -176,7 +176,8 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.BUDGET_EXHAUSTED: "The operator's budget for paid services is used up for now.",
     Code.BACKENDS_NOT_ALLOWED: "The admins of this server allow none of the backends that have {model}. "
     "Pick another `model`; /models shows them.",
-    Code.PRICE_ROSE: "{backend} costs more now than was reserved for this, so nothing was sent there. Please ask again.",
+    Code.PRICE_ROSE: "{backend} costs more now than was reserved for this, so nothing was sent there. "
+    "Please ask again.",
     Code.PRICE_UNKNOWN: "Nobody has told me what {model} costs at {backend}, so nothing is sent there. "
     "The operator has to set its price.",
     Code.CHARTS_MISSING: "Charts can't be drawn here: matplotlib is not installed. The operator can add it "

@@ -193,7 +193,7 @@ async def test_admins_get_the_ledger_as_a_file(bot: Bot, sandbox: Sandbox) -> No
     await bot.result()
     answer = await private_answer(await sandbox.user("ada").slash(sandbox.studio, "quotas export", days=2))
     assert [file.filename for file in answer.attachments] == ["ledger.csv"]
-    assert "ledger rows of the last 2 days" in answer.text
+    assert "Days back: 2" in answer.text
     (entry,) = await bot.services.administration.record(sandbox.guild.id)
     assert entry.action is Action.EXPORTED
 
