@@ -1,8 +1,8 @@
 """What /history, /favourites and /gallery show, and the family of a picture.
 
-The history is text: it also has what failed. Favourites and the gallery are for looking: one media gallery with
-numbered lines under it. Embeds with a thumbnail each were tried: six of them fill two screens of a phone, with
-pictures the size of a stamp; a section for each picture is no larger. Both kinds of page are private.
+The history is text: it also has what failed. Favourites and the gallery are for looking: one media gallery
+(Components V2) with numbered lines under it. Six embeds with a thumbnail each were looked at beside it: on a phone
+they take the same screen, with pictures of the size of a stamp. All of it is private.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ def pictures(jobs: Sequence[Job], turn: Turn, shown: bool | None) -> discord.ui.
     """
     view = discord.ui.LayoutView(timeout=None)
     heading, empty = _HEADINGS[turn.book]
-    about = [f"### {texts.fill(heading)}"]
+    about = []
     if not jobs:
         about.append(texts.fill(texts.NOTHING_FOUND if turn.search else empty, search=words.plain(turn.search)))
     else:
@@ -73,6 +73,7 @@ def pictures(jobs: Sequence[Job], turn: Turn, shown: bool | None) -> discord.ui.
         if turn.page or turn.more:
             about.append(f"-# {texts.fill(texts.PAGE, page=turn.page + 1)}")
     container: discord.ui.Container[discord.ui.LayoutView] = discord.ui.Container(accent_colour=_COLOUR)
+    container.add_item(discord.ui.TextDisplay(f"### {texts.fill(heading)}"))
     if jobs:
         gallery: discord.ui.MediaGallery[discord.ui.LayoutView] = discord.ui.MediaGallery()
         for job, name in zip(jobs, file_names(jobs), strict=True):
@@ -142,11 +143,11 @@ def _relative(job: Job, parent: Job | None, depth: int, readable: Mapping[str, J
 
 
 def _numbered(number: int, job: Job) -> str:
-    name = title(job, 80)
+    name = title(job, 50)
     if job.result is not None:
         name = f"[{name}]({link(job)})"
     several = f" · {texts.fill(texts.PICTURES, count=len(job.pictures))}" if len(job.pictures) > 1 else ""
-    return f"**{number}.** {name}{several} · <@{job.place.user_id}> · {words.moment(job.created_at // 1000)}"
+    return f"**{number}.** {name}{several} · <@{job.place.user_id}>"
 
 
 def link(job: Job) -> str:

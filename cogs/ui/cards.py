@@ -1,4 +1,9 @@
-"""The messages of a job: the card while it waits and is painted, the result, and how it ended otherwise."""
+"""The messages of a job: the card while it waits and is painted, the result, and how it ended otherwise.
+
+A result is attached pictures with an embed under them. A container of Components V2 was looked at beside it, with one
+picture and with four: its frame makes the pictures smaller, most of all on a phone, and its text longer; and such a
+message cannot have content, which is what a phone's notification shows.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +52,8 @@ class Progress:
 
     position: int | None = None
     """Place in line; 1 is next."""
-    wait_seconds: float = 0.0
+    wait_seconds: float | None = 0.0
+    """Until it is started; None: that can't be told."""
     loading_seconds: float | None = None
     """Until the model is loaded, while it is."""
     step: tuple[int, int, int] | None = None
