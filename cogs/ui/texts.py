@@ -226,6 +226,10 @@ _REASONS: Final[Mapping[str, str]] = {
     "first_in_order": "first choice",
     "first_free": "the first one free",
     "others_down": "the others are down",
+    "cheapest": "the cheapest",
+    "fastest": "the fastest",
+    "spilled_over": "what costs nothing is busy",
+    "failed_over": "another one did not take it",
 }
 
 
