@@ -53,7 +53,7 @@ def wishes(draw: random.Random) -> list[Wish]:
 
 def _wish(kind: str, draw: random.Random) -> Wish:
     width, height = draw.choice(SIZES)
-    given = {
+    given: dict[str, object] = {
         "variant": draw.choice(["dev", "full", "fast"]),
         "prompt": draw.choice(PROMPTS),
         "seed": draw.randrange(2**31),
@@ -65,7 +65,7 @@ def _wish(kind: str, draw: random.Random) -> Wish:
         case "edit":
             model, variant = draw.choice([("tiny-edit", "e1"), ("hidream-e1.1", "e1.1")])
             source = Image.linear_gradient("L").resize((draw.randint(8, 300), draw.randint(8, 300))).convert("RGB")
-            edit = {"model": model, "variant": variant, "prompt": draw.choice(INSTRUCTIONS), "steps": 2}
+            edit: dict[str, object] = {"model": model, "variant": variant, "prompt": draw.choice(INSTRUCTIONS), "steps": 2}
             return Wish(body(**(given | edit)), source)
         case "lora":
             loras = [

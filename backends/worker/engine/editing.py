@@ -12,6 +12,7 @@ import torch
 from diffusers import HiDreamImagePipeline
 from PIL import Image
 
+from backends.worker.descriptions import describe_target
 from backends.worker.engine.loading import GRID
 from backends.worker.variants import Variant
 from domain.request import Size
@@ -114,16 +115,12 @@ def result_size(size: Size, side: int) -> Size:
 def edit_prompt(variant: Variant, instruction: str) -> str:
     """The instruction in the words that the weights were trained on.
 
-    A person who knows E1's format may write it out; else the description says that all else stays as it is.
+    A person who knows E1's format may write it out; else the description is made from the instruction.
     """
     if not variant.wants_description or "Target Image Description:" in instruction:
         return instruction
     wish = instruction.strip().rstrip(".")
-    return (
-        f"Editing Instruction: {wish}. Target Image Description: "
-        f"The same picture as before, in which this has been done: {wish[:1].lower()}{wish[1:]}. "
-        "Everything else is unchanged."
-    )
+    return f"Editing Instruction: {wish}. Target Image Description: {describe_target(instruction)}"
 
 
 @torch.no_grad()
