@@ -168,17 +168,16 @@ async def house(
         quotas = Quotas(database, guilds, ledger, settings, clock)
         administration = Administration(database, guilds, ledger, AuditStore(database), clock)
         album = Album(database, AlbumStore(database), guilds, clock, settings.easel_favourites_days)
-        queue = Queue(database, jobs, clock)
+        running = settings.easel_max_running_per_user
+        chooser = Chooser(database, guilds, ledger, catalogue, fleet, estimates, clock, running)
+        queue = Queue(database, jobs, fleet, chooser)
         stack.push_async_callback(queue.aclose)
-        queue.watch_slots(fleet.seconds_until_free)
-        chooser = Chooser(database, guilds, ledger, catalogue, fleet, estimates, clock)
         dispatcher = Dispatcher(
             Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock),
             catalogue,
             chooser,
             grace_seconds=settings.easel_grace_seconds,
             ring=outbox.ring,
-            max_running_per_user=settings.easel_max_running_per_user,
         )
         confirmations = Confirmations(database, ConfirmationStore(), guilds, quotas, settings, clock)
         moderation = Moderation([WordModerator(load_blocklist(settings.easel_blocklist))])
