@@ -75,7 +75,7 @@ def _wish(kind: str, draw: random.Random) -> Wish:
         case "cancel":
             return Wish(body(**given, loras=[{"name": LORAS[0]}] * draw.randint(0, 1)), cancel_at=draw.randint(1, 2))
         case "error":
-            wrong = draw.choice(
+            wrong: dict[str, object] = draw.choice(
                 [{"width": 100}, {"model": "no-such"}, {"loras": [{"name": "no-such"}]}, {"variant": "e1"}]
             )
             return Wish(body(**(given | wrong)))
