@@ -51,6 +51,8 @@ class Discretion:
         try:
             if answer is not None and answer.expires_at - now > _ENOUGH_MILLISECONDS:
                 webhook = discord.Webhook.partial(answer.application_id, answer.token, client=self._client)
+                # What belongs to an interaction, alone of all webhooks, can speak to one person.
+                webhook.type = discord.WebhookType.application
                 await webhook.send(embed=parts.embed, view=parts.view, ephemeral=True)
                 return True
         except NETWORK_ERRORS as error:

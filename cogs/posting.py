@@ -158,7 +158,7 @@ class Poster:
         for task in job.tasks:
             if task.state is TaskState.DONE and task.picture is not None:
                 data, name = await self._pictures.fit(task.picture.name, limit)
-                made.append(_Attachment(data, name, job.request.spoiler or task.flagged))
+                made.append(_Attachment(data, name, job.request.spoiler))
         return made
 
     def _file_limit(self, job: Job) -> int:

@@ -248,7 +248,7 @@ class ProgressCards:
         if extension is None:
             return
         live = self._live.get(event.job_id)
-        if live is not None and not live.job.request.spoiler:
+        if live is not None and not _is_hidden(live.job):
             live.preview = event.data
         self._update(
             event.job_id, preview=f"{cards.PREVIEW_NAME}.{extension}" if live and live.preview is not None else None
@@ -260,11 +260,12 @@ class ProgressCards:
         live = self._live.get(job_id)
         if live is None or job is None or job.state not in UNDER_WAY:
             return
-        names = [picture.name for picture in job.pictures]
+        # Where everybody can see it, a card never shows what is for adults: the channel may change any time.
+        names = [task.picture.name for task in job.tasks if task.picture is not None and not task.flagged]
         if not live.made < len(names) < job.request.count:
             return
         live.job, live.made = job, len(names)
-        if not job.request.spoiler:
+        if not _is_hidden(job):
             try:
                 sheet = await self._services.pictures.sheet(names)
             except UserError as error:
@@ -382,3 +383,7 @@ async def _forever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         except Exception:
             log.exception("cards were not kept up to date for a moment")
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+def _is_hidden(job: Job) -> bool:
+    return job.request.spoiler or job.request.adult

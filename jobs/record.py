@@ -64,12 +64,12 @@ class Record:
             self.moved(JobState.RUNNING)
 
     async def made(
-        self, index: int, picture: StoredPicture, *, seed: int, seconds: float | None, cost: MicroUSD
+        self, index: int, picture: StoredPicture, *, seed: int, seconds: float | None, cost: MicroUSD, flagged: bool
     ) -> None:
-        """A picture is on disk."""
+        """A picture is on disk. ``flagged``: a safety check marked it."""
         async with self._step() as tx:
             await self._workshop.jobs.made_task(
-                tx, self._job.id, index, picture, seed=seed, seconds=seconds, cost=cost, flagged=False
+                tx, self._job.id, index, picture, seed=seed, seconds=seconds, cost=cost, flagged=flagged
             )
             self._note((index,), TaskState.DONE)
         self._workshop.events.publish(PictureMade(self._job.id, index, picture.name))

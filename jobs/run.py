@@ -64,7 +64,7 @@ class JobRun:
     ) -> None:
         """``place``: which of the backend's places holds the slot."""
         self.job_id = job.id
-        self.user_id = job.place.user_id
+        self.place = job.place
         self._workshop = workshop
         self._chooser = chooser
         self._record = Record(workshop, job, offer)
@@ -317,7 +317,7 @@ class JobRun:
         workshop, record = self._workshop, self._record
         workshop.fleet.worked(self._place)
         cost = made.cost if made.cost is not None else self._price
-        if made.flagged:
+        if made.flagged and not self._job.request.flagged_allowed:
             await record.end((made.index,), TaskState.FAILED, EaselError(Code.CONTENT_FLAGGED), cost=cost)
             return
         try:
@@ -338,7 +338,7 @@ class JobRun:
         if seconds is not None:
             workshop.estimates.learn(self._offer.key, seconds)
         seed = made.seed if made.seed is not None else self._job.tasks[made.index].seed
-        await record.made(made.index, picture, seed=seed, seconds=seconds, cost=cost)
+        await record.made(made.index, picture, seed=seed, seconds=seconds, cost=cost, flagged=made.flagged)
 
     # The conclusion.
 
