@@ -135,10 +135,14 @@ class _Residual(_Run):
 
     def is_near(self, tokens: Tensor) -> bool:
         assert self._computed is not None
-        return relative_change(self._computed, tokens - self._input) < self._cache.threshold
+        return relative_change(self._computed, self._added(tokens)) < self._cache.threshold
 
     def compute(self, tokens: Tensor) -> None:
-        self._computed = tokens - self._input
+        self._computed = self._added(tokens)
+
+    def _added(self, tokens: Tensor) -> Tensor:
+        assert self._input is not None
+        return tokens - self._input
 
 
 class _Tea(_Run):
