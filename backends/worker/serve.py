@@ -100,7 +100,7 @@ def worker_app(settings: Settings, token: str | None) -> "Starlette":
     def make_engine() -> "Engine":
         from backends.worker.engine.torch_engine import TorchEngine
 
-        return TorchEngine(models, settings.easel_llama, loras=loras)
+        return TorchEngine(models, settings.easel_llama, loras=loras, speed=settings.easel_local_speed)
 
     return create_app(
         make_engine,

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import HiDreamImagePipeline
+from diffusers import AutoencoderKL, HiDreamImagePipeline
 from PIL import Image
 
 from backends.worker.engine.embeddings import Embeddings
 from backends.worker.engine.interface import Painted
+from backends.worker.engine.pacing import Pace
 from backends.worker.engine.schedulers import Scheduler, new_scheduler
 from backends.worker.engine.step_cache import caching
 from backends.worker.engine.tea_cache import CURVES
@@ -36,6 +37,8 @@ class Recipe:
     seed: int
     cache: StepCache | None = None
     """Blocks that may be left out in some steps."""
+    vae_pixels: int = 1 << 20
+    """The most that the VAE works on at once."""
 
 
 def paint(pipeline: HiDreamImagePipeline, transformer: Any, recipe: Recipe, on_step: OnStep) -> Painted:
@@ -52,7 +55,10 @@ def paint(pipeline: HiDreamImagePipeline, transformer: Any, recipe: Recipe, on_s
     own.set_progress_bar_config(disable=True)
     own.default_sample_size = sample_size(recipe.size, own.vae_scale_factor)
 
+    pace = Pace(own.device)
+
     def step_end(_pipeline: object, index: int, _timestep: object, _tensors: object) -> dict[str, torch.Tensor]:
+        pace.step()
         on_step(index + 1, scheduler)
         return {}
 
@@ -77,21 +83,34 @@ def paint(pipeline: HiDreamImagePipeline, transformer: Any, recipe: Recipe, on_s
                 callback_on_step_end=step_end,
                 callback_on_step_end_tensor_inputs=[],
             )[0]
-        image = decode(own, latents)
+        image = decode(own, latents, recipe.size, recipe.vae_pixels)
     finally:
         own.maybe_free_model_hooks()
     return Painted(image, time.monotonic() - started)
 
 
 @torch.no_grad()
-def decode(pipeline: HiDreamImagePipeline, latents: torch.Tensor) -> Image.Image:
-    """Latents of shape (1, channels, height, width) as a picture."""
+def decode(pipeline: HiDreamImagePipeline, latents: torch.Tensor, size: Size, vae_pixels: int) -> Image.Image:
+    """Latents of shape (1, channels, height, width) as a picture of that size."""
+    use_tiles(pipeline.vae, size, vae_pixels)
     config = pipeline.vae.config
     unscaled = latents.to(pipeline.vae.dtype) / config.scaling_factor + config.shift_factor
     pixels = pipeline.vae.decode(unscaled, return_dict=False)[0]
     image = pipeline.image_processor.postprocess(pixels, output_type="pil")[0]
     assert isinstance(image, Image.Image)
     return image
+
+
+def use_tiles(vae: AutoencoderKL, size: Size, vae_pixels: int) -> None:
+    """Let the VAE work on a picture in tiles if it has more than ``vae_pixels``, and in one piece if not.
+
+    The tiles overlap by a quarter and are blended there, so that no seams are seen; the pixels differ a little
+    from those of one piece.
+    """
+    side = math.isqrt(vae_pixels)
+    vae.use_tiling = size.width * size.height > vae_pixels
+    vae.tile_sample_min_size = side
+    vae.tile_latent_min_size = side // 2 ** (len(vae.config.block_out_channels) - 1)
 
 
 def sample_size(size: Size, vae_scale_factor: int) -> float:

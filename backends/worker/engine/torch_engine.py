@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from types import MappingProxyType
 
 import diffusers
@@ -13,16 +14,19 @@ import torch
 import transformers
 from PIL import Image
 
+from backends.worker.acceleration.accelerate import Hardware, Means, means
+from backends.worker.acceleration.switch import SpeedUnusable, has_plain_weights, switch_on, uncompiled
 from backends.worker.engine import editing
 from backends.worker.engine.adapters import Adapter, wearing
 from backends.worker.engine.embeddings import EmbeddingsCache
-from backends.worker.engine.interface import Painted, Watch
+from backends.worker.engine.interface import Painted, Preview, Watch
 from backends.worker.engine.loading import GRID, LoadedModel, is_out_of_memory, load, out_of_memory
 from backends.worker.engine.painting import Recipe, paint
 from backends.worker.engine.schedulers import Scheduler
 from backends.worker.loras import LoraFolder
 from backends.worker.protocol import JobBody
 from backends.worker.variants import LocalModel, Variant
+from config.settings import LocalSpeed
 from domain.errors import Code, EaselError, OperatorError, UserError
 from domain.request import Kind, Size
 
@@ -43,12 +47,15 @@ class TorchEngine:
         device: str | None = None,
         *,
         loras: LoraFolder | None = None,
+        speed: LocalSpeed = LocalSpeed.AUTO,
     ) -> None:
         """``llama``: folder or hub id of the fourth text encoder. ``device``: torch's name of one; the default
-        is the first GPU, or else the CPU. ``loras``: those that a job may name."""
+        is the first GPU, or else the CPU. ``loras``: those that a job may name. ``speed``: by what means it
+        computes."""
         self._models = tuple(models)
         self._llama = llama
         self._loras = loras or LoraFolder(None)
+        self._speed = speed
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         self._loaded: dict[str, LoadedModel] = {}
@@ -87,6 +94,7 @@ class TorchEngine:
             started = time.monotonic()
             try:
                 loaded = load(model, self._llama, self._device, self._dtype, list(self._loaded.values()))
+                self._speed_up(loaded)
             except OperatorError as error:
                 log.error("%s cannot be used: %s", model.name, error, exc_info=error.__cause__)
                 self._problems[model.key] = error
@@ -103,10 +111,16 @@ class TorchEngine:
         variant = model.local.variant_named(body.variant)
         if variant is None:
             raise UserError(Code.MODEL_UNKNOWN, model=f"{body.model} ({body.variant})"[:100])
+        return self._make(model, variant, body, source, watch)
+
+    def _make(
+        self, model: LoadedModel, variant: Variant, body: JobBody, source: Image.Image | None, watch: Watch
+    ) -> Painted:
         shown = model.local.shown_name
         adapters = [Adapter(lora.name, self._loras.file(lora.name, shown), lora.weight) for lora in body.loras]
         try:
-            with wearing(model.pipeline, adapters, shown):
+            # What a LoRA puts around the experts' layers reads numbers back, which no compiled block may.
+            with uncompiled() if adapters else nullcontext(), wearing(model.pipeline, adapters, shown):
                 if model.local.kind is Kind.EDIT:
                     return self._edit(model, variant, body, source, watch)
                 return self._imagine(model, variant, body, watch)
@@ -168,6 +182,37 @@ class TorchEngine:
             raise problem.with_traceback(None)
         raise UserError(Code.MODEL_UNKNOWN, model=key[:100])
 
+    def _speed_up(self, model: LoadedModel) -> None:
+        """Raises OperatorError (MODEL_LOADING_FAILED, OUT_OF_MEMORY)."""
+        transformer = model.pipeline.transformer
+        chosen = means(self._speed, Hardware.of(self._device))
+        if self._speed is not LocalSpeed.PLAIN and not has_plain_weights(transformer):
+            chosen = Means(lacking="weights that are not packed to save memory")
+        try:
+            switch_on(transformer, chosen, lambda: self._try_out(model))
+        except SpeedUnusable as error:
+            raise OperatorError(
+                Code.MODEL_LOADING_FAILED,
+                model=model.local.shown_name,
+                problem=f"EASEL_LOCAL_SPEED=fp8 does not work on this GPU ({error})",
+            ) from error
+
+    def _try_out(self, model: LoadedModel) -> None:
+        """Paint once in each kind of size: the model's own, another square, and one that is no square."""
+        side, variant = model.side, model.local.variant
+        for width, height in ((side, side), (side // 2, side // 2), (side, side // 2)):
+            body = JobBody(
+                job_id="warm-up",
+                model=model.local.key,
+                variant=variant.name,
+                prompt="",
+                width=width,
+                height=height,
+                seed=0,
+                steps=2,
+            )
+            self._make(model, variant, body, Image.new("RGB", (width, height)), _Nobody())
+
     def _fix_threads(self, model: LoadedModel) -> None:
         if self._device.type == "cpu":
             parameters = sum(part.numel() for part in model.pipeline.transformer.parameters())
@@ -186,6 +231,16 @@ def _quiet_libraries() -> None:
         library.set_verbosity_error()
         if not sys.stderr.isatty():
             library.disable_progress_bar()
+
+
+class _Nobody:
+    """Follows a picture that nobody waits for."""
+
+    def step(self, step: int, steps: int) -> None:
+        """Nothing to tell."""
+
+    def preview(self, preview: Preview) -> None:
+        """Nothing to show."""
 
 
 class _Reporter:
