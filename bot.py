@@ -68,6 +68,7 @@ from jobs.events import EventStream
 from jobs.fleet import Fleet
 from jobs.intake import Intake
 from jobs.moderation import Moderation, WordModerator
+from jobs.originals import Originals
 from jobs.outbox import Outbox
 from jobs.pictures import Pictures
 from jobs.queue import Queue
@@ -218,6 +219,7 @@ async def house(
             outbox=outbox,
             removal=Removal(database, jobs, pictures),
             album=album,
+            originals=Originals(pictures, catalogue, embeds=settings.easel_embed_parameters),
             events=events,
             jobs=jobs,
             clock=clock,

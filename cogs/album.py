@@ -11,13 +11,14 @@ import discord
 from cogs.answers import PUBLIC, in_time, privately
 from cogs.asking import Interaction, asker, can_see, check_server, permissions_in
 from cogs.completions import Completions
+from cogs.discretion import Discretion
 from cogs.door import Door
 from cogs.options import CommandOption, read_options, read_text
 from cogs.services import Services
 from cogs.slash import SlashCommand, slash
 from cogs.ui import album, texts
 from cogs.ui.album import PAGE, Turn
-from cogs.ui.buttons import MAX_SEARCH, Book
+from cogs.ui.buttons import MAX_SEARCH, Book, after_family
 from db.album import Entry
 from domain.errors import UserError
 from domain.job import Job
@@ -39,16 +40,15 @@ class _Page:
 
     def files(self) -> list[discord.File]:
         names = album.file_names(self.jobs)
-        return [
-            discord.File(io.BytesIO(data), name) for name, data in zip(names, self.previews, strict=True)
-        ]
+        return [discord.File(io.BytesIO(data), name) for name, data in zip(names, self.previews, strict=True)]
 
 
 class AlbumCommands:
     """The commands and buttons with which members find pictures again."""
 
-    def __init__(self, services: Services, door: Door, completions: Completions) -> None:
+    def __init__(self, services: Services, door: Door, discretion: Discretion, completions: Completions) -> None:
         self._services = services
+        self._discretion = discretion
         self._door = door
         search = CommandOption("search", "Only those with this in their prompt", str, _searched)
         self._search_options = [search]
@@ -132,7 +132,7 @@ class AlbumCommands:
         job = await in_time(interaction, self._door.job(interaction, job_id), private=True)
         found = await in_time(interaction, self._services.album.family(job), private=True)
         readable = {job_id: one for job_id, one in found.members.items() if can_see(interaction, one.place)}
-        await privately(interaction, embed=album.family(found, readable))
+        await privately(interaction, embed=album.family(found, readable), view=after_family(job.id))
 
     async def _history(self, interaction: Interaction, page: int, search: str) -> tuple[list[Job], Turn]:
         check_server(interaction, self._services.settings)
@@ -162,7 +162,10 @@ class AlbumCommands:
             visible = [entry for entry in entries if entry.user_id == interaction.user.id or entry in others]
             shown = None
         number = min(page, MAX_PAGE, max(0, (len(visible) - 1) // PAGE))
-        jobs = await found.jobs(visible[number * PAGE : (number + 1) * PAGE])
+        jobs = [
+            await self._discretion.presentable_in(interaction, job)
+            for job in await found.jobs(visible[number * PAGE : (number + 1) * PAGE])
+        ]
         more = len(visible) > (number + 1) * PAGE and number < MAX_PAGE
         previews = await asyncio.gather(*(self._preview(job) for job in jobs))
         there = [(job, preview) for job, preview in zip(jobs, previews, strict=True) if preview is not None]

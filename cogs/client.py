@@ -19,6 +19,7 @@ from cogs.asking import Interaction, check_server
 from cogs.change_log import ChangeLog
 from cogs.completions import Completions
 from cogs.delivery import Delivery
+from cogs.discretion import Discretion
 from cogs.door import Door
 from cogs.errors import guarded, tell
 from cogs.languages import CommandTranslator, choose
@@ -100,8 +101,9 @@ class EaselBot(commands.AutoShardedBot):
         completions = Completions(services)
         self._pictures = PictureCommands(services, self._door, completions)
         self._jobs = JobCommands(services, self._door, completions)
-        self._album = AlbumCommands(services, self._door, completions)
-        self._results = ResultButtons(services, self._door)
+        discretion = Discretion(self, services)
+        self._album = AlbumCommands(services, self._door, discretion, completions)
+        self._results = ResultButtons(services, self._door, discretion)
         change_log = ChangeLog(services)
         self._quotas = QuotaCommands(services, completions, change_log)
         self._settings = SettingsCommands(services, change_log)
@@ -204,6 +206,8 @@ class EaselBot(commands.AutoShardedBot):
                 await self._pictures.press_edit(interaction, job_id)
             case Action.FAMILY:
                 await self._album.press_family(interaction, job_id)
+            case Action.ORIGINAL:
+                await self._results.press_original(interaction, job_id)
             case Action.DETAILS:
                 await self._results.press_details(interaction, job_id)
             case Action.DELETE:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import discord
 
 from cogs.answers import NETWORK_ERRORS
-from cogs.asking import is_age_restricted
+from cogs.asking import Interaction, is_age_restricted
 from cogs.services import Services
 from cogs.ui import cards
 from domain.errors import Code
@@ -42,6 +42,13 @@ class Discretion:
         log.info("job %s: pictures for adults are withheld from channel %d", job.id, job.place.channel_id)
         everything = job.request.adult
         return replace(job, tasks=tuple(_withheld(task, everything=everything) for task in job.tasks))
+
+    async def presentable_in(self, interaction: Interaction, job: Job) -> Job:
+        """The job with the pictures that may be shown to somebody who asks for them in another channel."""
+        if interaction.channel_id is None:
+            return replace(job, tasks=tuple(_withheld(task, everything=job.request.adult) for task in job.tasks))
+        here = replace(job, place=replace(job.place, channel_id=interaction.channel_id))
+        return replace(await self.presentable(here), place=job.place)
 
     async def tell(self, job: Job, parts: cards.Parts) -> bool:
         """Say it to the person who asked, and to nobody else; False where they can't be reached."""

@@ -7,7 +7,7 @@ and before anything is sent a second time, the channel's recent history is searc
 import hashlib
 import io
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -49,6 +49,8 @@ class _Attachment:
     data: bytes
     name: str
     spoiler: bool
+    smaller: bool
+    """It was encoded again to fit."""
 
     def file(self) -> discord.File:
         return discord.File(io.BytesIO(self.data), self.name, spoiler=self.spoiler)
@@ -135,7 +137,7 @@ class Poster:
             try:
                 message = await channel.send(
                     parts.content,
-                    embed=parts.embed,
+                    embed=_noted(job, parts.embed, attachments),
                     view=parts.view,
                     files=[attachment.file() for attachment in attachments],
                     nonce=nonce,
@@ -158,7 +160,8 @@ class Poster:
         for task in job.tasks:
             if task.state is TaskState.DONE and task.picture is not None:
                 data, name = await self._pictures.fit(task.picture.name, limit)
-                made.append(_Attachment(data, name, job.request.spoiler))
+                smaller = len(data) < task.picture.bytes
+                made.append(_Attachment(data, name, job.request.spoiler, smaller))
         return made
 
     def _file_limit(self, job: Job) -> int:
@@ -184,6 +187,16 @@ class Poster:
         except (discord.Forbidden, discord.NotFound) as error:
             log.debug("job %s: its channel's history can't be read: %s", job.id, error)
         return None
+
+
+def _noted(job: Job, embed: discord.Embed, attachments: Sequence[_Attachment]) -> discord.Embed:
+    """The embed; where pictures had to be made smaller, it says so."""
+    if not any(attachment.smaller for attachment in attachments):
+        return embed
+    noted = embed.copy()
+    with speaking(job.language):
+        noted.description = f"{embed.description}\n-# {texts.fill(texts.REENCODED)}"
+    return noted
 
 
 def nonce(job_id: str, purpose: str) -> str:

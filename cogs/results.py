@@ -1,23 +1,28 @@
-"""The buttons of a result that make no picture: Details, and Delete, which asks first."""
+"""The buttons of a result that make no picture: Details, Original, and Delete, which asks first."""
+
+import io
 
 import discord
 
 from cogs.answers import PUBLIC, in_time, privately
 from cogs.asking import Interaction, can_cancel
+from cogs.discretion import Discretion
 from cogs.door import Door
+from cogs.posting import REQUEST_BYTES
 from cogs.services import Services
-from cogs.ui import texts
-from cogs.ui.buttons import Action, job_buttons
+from cogs.ui import texts, words
+from cogs.ui.buttons import Action, after_details, job_buttons
 from cogs.ui.details import details
 from domain.errors import Code, OperatorError, UserError
-from domain.job import Job
+from domain.job import Job, JobState, Task
 
 
 class ResultButtons:
     """What members see and do with a result."""
 
-    def __init__(self, services: Services, door: Door) -> None:
+    def __init__(self, services: Services, door: Door, discretion: Discretion) -> None:
         self._services = services
+        self._discretion = discretion
         self._door = door
 
     async def press_details(self, interaction: Interaction, job_id: str) -> None:
@@ -26,7 +31,30 @@ class ResultButtons:
         *first, last = details(job, self._services.catalogue)
         for embed in first:
             await privately(interaction, embed=embed)
-        await privately(interaction, embed=last, view=job_buttons(job.id, Action.FAMILY))
+        await privately(interaction, embed=last, view=after_details(job.id))
+
+    async def press_original(self, interaction: Interaction, job_id: str) -> None:
+        """The button Original: the pictures as they were made, as files, for the presser alone."""
+        job = await self._door.job(interaction, job_id)
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        interaction.extras[PUBLIC] = False
+        job = await self._discretion.presentable_in(interaction, job)
+        tasks = [task for task in job.tasks if task.picture is not None]
+        if not tasks or job.state not in (JobState.POSTED, JobState.POSTING, JobState.UNDELIVERABLE):
+            raise UserError(Code.PICTURE_GONE)
+        for task in tasks:
+            await self._hand_over(interaction, job, task)
+
+    async def _hand_over(self, interaction: Interaction, job: Job, task: Task) -> None:
+        """One file a message: so that each may be as large as Discord takes."""
+        limit = min(interaction.filesize_limit, REQUEST_BYTES)
+        data, name = await self._services.originals.of(job, task)
+        text = None
+        if len(data) > limit:
+            size, most = words.size_in_bytes(len(data)), words.size_in_bytes(limit)
+            text = texts.fill(texts.ORIGINAL_TOO_LARGE, number=task.index + 1, size=size, limit=most)
+            data, name = await self._services.pictures.fit(name, limit)
+        await privately(interaction, text, file=discord.File(io.BytesIO(data), name, spoiler=job.request.spoiler))
 
     async def press_delete(self, interaction: Interaction, job_id: str) -> None:
         """The button Delete: asks first."""

@@ -14,6 +14,7 @@ from jobs.confirmations import Confirmations
 from jobs.dispatcher import Dispatcher
 from jobs.events import EventStream
 from jobs.intake import Intake
+from jobs.originals import Originals
 from jobs.outbox import Outbox
 from jobs.pictures import Pictures
 from jobs.queue import Queue
@@ -43,6 +44,7 @@ class Services:
     outbox: Outbox
     removal: Removal
     album: Album
+    originals: Originals
     events: EventStream
     jobs: JobStore
     """For reading."""

@@ -51,6 +51,21 @@ class LocalSpeed(StrEnum):
     """With 8-bit products too: faster, and the pictures differ a little."""
 
 
+class LocalMemory(StrEnum):
+    """How much of the GPU's memory the worker takes."""
+
+    AUTO = "auto"
+    """The first of the following that fits into what is free."""
+    FULL = "full"
+    """Everything stays on the GPU."""
+    OFFLOAD = "offload"
+    """What does not fit waits in main memory: the text encoders between prompts, a model while another paints."""
+    FP8 = "fp8"
+    """As ``offload``, with weights of 8 bits: the pictures differ a little."""
+    NF4 = "nf4"
+    """As ``offload``, with weights of 4 bits: the pictures differ more. Needs the package bitsandbytes."""
+
+
 WebSocketUrl = Annotated[Url, UrlConstraints(allowed_schemes=["ws", "wss"])]
 
 
@@ -96,6 +111,18 @@ class Settings(BaseSettings):
         description="How the worker computes: `auto` uses what the GPU can do without changing the picture, `plain` is "
         "diffusers as it is, `fp8` also multiplies in 8 bits, which changes pictures a little.",
     )
+    easel_local_memory: LocalMemory = Field(
+        LocalMemory.AUTO,
+        description="How the local models share the GPU's memory: `auto` (the first of the others that fits), `full`, "
+        "`offload` (text encoders wait in main memory), `fp8` or `nf4` (smaller weights).",
+    )
+    easel_local_vae_pixels: int = Field(
+        1024 * 1024,
+        ge=256 * 256,
+        le=4096 * 4096,
+        description="The most pixels that the VAE works on at once; larger pictures are made in tiles, which changes "
+        "them a little.",
+    )
     easel_worker_url: HttpUrl | None = Field(
         None,
         description="A worker that runs elsewhere. Without it the bot starts its own for a local model.",
@@ -136,6 +163,11 @@ class Settings(BaseSettings):
         10, gt=0, le=1_000_000, description="Space for pictures; the oldest go when it is full."
     )
     easel_pictures_days: int = Field(30, ge=1, le=3650, description="Days that pictures are kept.")
+    easel_embed_parameters: bool = Field(
+        True,
+        description="Whether originals that people download carry prompt, seed and parameters as text. "
+        "Pictures in channels never do.",
+    )
     easel_favourites_days: int = Field(365, ge=1, le=36500, description="Days that members' favourites are kept.")
     easel_grace_seconds: float = Field(20, ge=0, le=3600, description="How long running jobs may go on after SIGTERM.")
     easel_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

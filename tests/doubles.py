@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import random
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -49,6 +50,8 @@ class Paint:
     cost: MicroUSD | None = None
     flagged: bool = False
     size: tuple[int, int] = (16, 16)
+    noisy: bool = False
+    """Made of noise, which no encoder makes small."""
 
 
 Step = Event | CallEnded | asyncio.Event | Accept | Steps | Paint
@@ -148,7 +151,12 @@ class ScriptedBackend:
 def _made(call: Call, step: Paint, index: int, seed: int) -> Made:
     path = call.workspace / f"{index}.png"
     content = io.BytesIO()
-    Image.new("RGB", step.size, (seed % 256, seed // 256 % 256, index)).save(content, "png")
+    if step.noisy:
+        pixels = random.Random(seed).randbytes(3 * step.size[0] * step.size[1])
+        image = Image.frombytes("RGB", step.size, pixels)
+    else:
+        image = Image.new("RGB", step.size, (seed % 256, seed // 256 % 256, index))
+    image.save(content, "png")
     path.write_bytes(content.getvalue())
     return Made(index=index, path=path, seconds=step.seconds, cost=step.cost, flagged=step.flagged)
 

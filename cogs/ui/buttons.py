@@ -35,6 +35,8 @@ class Action(StrEnum):
     DETAILS = "details"
     FAMILY = "family"
     """What it came from, and what came from it."""
+    ORIGINAL = "original"
+    """The pictures as they were made, as files."""
     DELETE = "delete"
     """Ask whether the pictures shall go."""
     REMOVE = "remove"
@@ -82,6 +84,7 @@ _LABELS: Final = {
     Action.FAVOURITE: "Favourite",
     Action.DETAILS: "Details",
     Action.FAMILY: "Family",
+    Action.ORIGINAL: "Original",
     Action.DELETE: "Delete",
     Action.REMOVE: "Delete for good",
     Action.CANCEL: "Cancel",
@@ -97,6 +100,7 @@ _EMOJIS: Final = {
     Action.FAVOURITE: "⭐",
     Action.DETAILS: "🔎",
     Action.FAMILY: "🌳",
+    Action.ORIGINAL: "💾",
     Action.DELETE: "🗑️",
     Action.REMOVE: None,
     Action.CANCEL: None,
@@ -246,6 +250,16 @@ def result_buttons(job_id: str, editable: Sequence[int], larger: str | None) -> 
     for action in (Action.DETAILS, Action.DELETE):
         view.add_item(JobButton(action, job_id, row=2 if len(editable) > 1 else 1))
     return view
+
+
+def after_details(job_id: str) -> discord.ui.View:
+    """What goes under all that is known of a job."""
+    return job_buttons(job_id, Action.FAMILY, Action.ORIGINAL)
+
+
+def after_family(job_id: str) -> discord.ui.View:
+    """What goes under a job's family: also what never came to a channel can be had from here."""
+    return job_buttons(job_id, Action.DETAILS, Action.ORIGINAL)
 
 
 def has_button(message: discord.Message, action: Action, job_id: str) -> bool:

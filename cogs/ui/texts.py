@@ -91,6 +91,10 @@ GALLERY_JOINED: Final = "Your pictures are in the gallery of this server again."
 FAMILY: Final = "Family of this picture"
 NO_RELATIVES: Final = "It came from no other picture, and nothing has come from it yet."
 ELSEWHERE: Final = "one that you can't see"
+ORIGINAL_TOO_LARGE: Final = (
+    "Picture {number} has {size}, and no more than {limit} can be sent here: this is the best that fits."
+)
+REENCODED: Final = "Made smaller to fit into this server. The original: Details, then Original."
 LEFT_OUT: Final = "{model} does not take everything that this was made with. Left out: {options}."
 REMOVED: Final = "removed"
 NOT_STARTED: Final = "not started"

@@ -1,5 +1,6 @@
 """Finding pictures again: history with search, families, favourites and the gallery, as members see them."""
 
+import asyncio
 import io
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ from sandbox import Sandbox
 from sandbox.hands import Hands
 from sandbox.model import Channel, ComponentType, Message
 from sandbox.permissions import Permission
-from tests.doubles import ScriptedBackend
+from tests.doubles import Paint, ScriptedBackend, Steps
 from tests.e2e.conftest import Bot, bot_with
 from tests.e2e.test_bad_input import private_answer
 
@@ -279,3 +280,71 @@ async def test_a_server_that_wants_no_gallery_has_none(bot: Bot, sandbox: Sandbo
     pressed = await alice.click(page, "Leave my pictures out")
     await sandbox.wait_until(lambda: bool(pressed.followups), what="the refusal")
     assert "switched the gallery off" in pressed.followups[0].text
+
+
+# Originals.
+
+
+async def details_of(bot: Bot, sandbox: Sandbox, who: Hands, job: Job) -> Message:
+    return await private_answer(await who.click(message_of(sandbox, job), "Details"))
+
+
+async def test_the_original_carries_what_it_was_made_with_and_the_posted_one_does_not(
+    bot: Bot, sandbox: Sandbox
+) -> None:
+    alice, bob = sandbox.user("alice"), sandbox.user("bob")
+    job = await paint(bot, sandbox, alice, "a red circle", seed=7, count=2)
+    assert b"a red circle" not in message_of(sandbox, job).attachments[0].data
+    details = await details_of(bot, sandbox, bob, job)
+    await bot.restart()
+    pressed = await bob.click(details, "Original")
+    await sandbox.wait_until(lambda: len(pressed.followups) == 2, what="both originals")
+    for seed, message in zip((7, 8), pressed.followups, strict=True):
+        assert message.is_ephemeral
+        text = Image.open(io.BytesIO(message.attachments[0].data)).info["parameters"]
+        assert text.startswith("a red circle\n")
+        assert f"Seed: {seed}," in text
+
+
+async def test_the_operator_can_have_originals_without_text(
+    sandbox: Sandbox, painter: ScriptedBackend, tmp_path: Path
+) -> None:
+    async with bot_with(sandbox, painter, tmp_path / "data", EASEL_EMBED_PARAMETERS="false") as bot:
+        alice = sandbox.user("alice")
+        job = await paint(bot, sandbox, alice, "a red circle")
+        pressed = await alice.click(await details_of(bot, sandbox, alice, job), "Original")
+        await sandbox.wait_until(lambda: bool(pressed.followups), what="the original")
+        data = pressed.followups[0].attachments[0].data
+        assert data == bot.services.pictures.path(job.pictures[0].name).read_bytes()
+
+
+async def test_what_is_too_large_for_the_server_is_made_smaller_and_that_is_said(bot: Bot, sandbox: Sandbox) -> None:
+    alice = sandbox.user("alice")
+    bot.painter.scripts.append([Steps(), Paint(size=(2000, 2000), noisy=True)])
+    job = await paint(bot, sandbox, alice, "noise")
+    assert job.pictures[0].bytes > 10 * 2**20
+    posted = message_of(sandbox, job)
+    assert len(posted.attachments[0].data) <= 10 * 2**20
+    assert "Made smaller" in posted.text
+    pressed = await alice.click(await details_of(bot, sandbox, alice, job), "Original")
+    await sandbox.wait_until(lambda: bool(pressed.followups), what="the original")
+    assert "the best that fits" in pressed.followups[0].text
+    assert len(pressed.followups[0].attachments[0].data) <= 10 * 2**20
+
+
+async def test_the_original_of_what_could_not_be_delivered_is_found_through_the_history(
+    bot: Bot, sandbox: Sandbox
+) -> None:
+    go_on = asyncio.Event()
+    bot.painter.scripts.append([go_on, Paint()])
+    alice = sandbox.user("alice")
+    await (await alice.slash(sandbox.studio, "imagine", prompt="a red circle")).response()
+    sandbox.overwrite(sandbox.studio, sandbox.world.bot, deny=Permission.SEND_MESSAGES)
+    sandbox.faults.error("/users/@me/channels", status=403, code=50007, message="Cannot send messages to this user")
+    go_on.set()
+    [job] = await bot.jobs_of(alice.id)
+    await bot.until(job.id, JobState.UNDELIVERABLE)
+    family = await opened(alice, sandbox.studio, "history", job=job.id)
+    pressed = await alice.click(family, "Original")
+    await sandbox.wait_until(lambda: bool(pressed.followups), what="the original")
+    assert pressed.followups[0].attachments
