@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 DEFAULT_PORT: Final = 7870
 DEFAULT_RAY_PORT: Final = 6379
 START_SECONDS: Final = 60.0
+PROXY_SECONDS: Final = 60
 STOP_SECONDS: Final = 40.0
 """Ray drains a node for up to 30 s."""
 
@@ -64,6 +65,11 @@ def run_cluster(settings: Settings, root: Path, *, host: str | None, port: int |
             least = settings.easel_cluster_min_replicas
             bounds = replicas.Bounds(least, max(least, settings.easel_cluster_max_replicas))
             replicas.deploy(settings, token, host=host, port=port, bounds=bounds)
+        except (ConnectionError, RuntimeError, replicas.RayError) as error:
+            log.exception("Ray Serve does not start")
+            problem = f"Ray Serve does not start: {str(error).splitlines()[0]}"
+            raise OperatorError(Code.SETTING_INVALID, setting="cluster", problem=problem) from error
+        else:
             log.info("listening on %s:%d", host, port)
             while not stop.is_set() and node.poll() is None:
                 stop.wait(0.5)
@@ -107,6 +113,9 @@ def _token(settings: Settings, host: str) -> str | None:
 def _ray(root: Path, token: str, arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """``ray start`` as a child, ended at the block's end with all that it started."""
     os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_USAGE_STATS_ENABLED": "0"})
+    # A machine that loads weights is a slow one: Serve would take its proxy for broken, and kill it.
+    for patience in ("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S"):
+        os.environ.setdefault(patience, str(PROXY_SECONDS))
     # Replicas import us by name, wherever they run.
     path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     node = subprocess.Popen(

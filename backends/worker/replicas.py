@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -19,6 +20,8 @@ from backends.worker.protocol import HealthBody, ModelBody
 from backends.worker.serve import needed, worker_app
 from backends.worker.service import ENGINE_VERSION, BearerToken
 from config.settings import Settings
+
+__all__ = ["Bounds", "RayError", "close", "connect", "deploy"]
 
 WORKER: Final = "Worker"
 """Name of the deployment and of its application."""
