@@ -86,6 +86,8 @@ class Waiting:
     """Those that have not turned it down."""
     created_at: int = 0
     """Milliseconds since the epoch."""
+    count: int = 1
+    """Pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,8 @@ class JobStore:
         """All waiting jobs, in order within each guild."""
         rows = await connection.execute_fetchall(
             "SELECT id, guild_id, user_id, start_tag, number, estimated_seconds, not_before, offers, turned_down,"
-            " created_at FROM jobs WHERE state = 'queued' ORDER BY guild_id, start_tag, number"
+            " created_at, coalesce(json_extract(request, '$.count'), 1) AS count"
+            " FROM jobs WHERE state = 'queued' ORDER BY guild_id, start_tag, number"
         )
         return [
             Waiting(
@@ -200,9 +203,18 @@ class JobStore:
                 not_before=row["not_before"],
                 offers=read_offers(row["offers"], row["turned_down"]),
                 created_at=row["created_at"],
+                count=row["count"],
             )
             for row in rows
         ]
+
+    async def under_way(self, connection: aiosqlite.Connection) -> dict[str, tuple[int, int]]:
+        """Job -> its guild and member, for all jobs under way."""
+        rows = await connection.execute_fetchall(
+            "SELECT id, guild_id, user_id FROM jobs INDEXED BY jobs_under_way"
+            " WHERE state IN ('submitting', 'accepted', 'running')"
+        )
+        return {row["id"]: (row["guild_id"], row["user_id"]) for row in rows}
 
     async def clocks(self, connection: aiosqlite.Connection) -> FairClocks:
         """The clocks of the fair queue."""

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from backends.base import HealthState
 from backends.selector import BackendFacts, Choice, NoChoice, Question, Ruling, Wishes, choose
 from config.catalogue import Catalogue, Offer
 from db.database import Database
 from db.guilds import GuildStore
+from db.jobs import Waiting
 from db.ledger import LedgerStore
 from domain.guild import GuildSettings
 from domain.job import Failure, Job
@@ -17,6 +19,7 @@ from domain.quota import Unit
 from domain.request import ImageRequest
 from jobs.estimates import Estimates
 from jobs.fleet import Fleet
+from jobs.forecast import Caps
 
 
 class Chooser:
@@ -31,6 +34,7 @@ class Chooser:
         fleet: Fleet,
         estimates: Estimates,
         clock: Callable[[], datetime],
+        max_running_per_user: int | None = None,
     ) -> None:
         self._database = database
         self._guilds = guilds
@@ -39,12 +43,34 @@ class Chooser:
         self._fleet = fleet
         self._estimates = estimates
         self._clock = clock
+        self._max_running_per_user = max_running_per_user
 
-    async def wishes(self, guild_ids: Iterable[int]) -> dict[int, Wishes]:
-        """What the admins of these guilds want."""
+    async def settings(self, guild_ids: Iterable[int]) -> dict[int, GuildSettings]:
+        """What the admins of these guilds have set."""
         async with self._database.reading() as reader:
-            found = await self._guilds.settings_of_all(reader, guild_ids)
-        return {guild_id: wishes_of(settings) for guild_id, settings in found.items()}
+            return await self._guilds.settings_of_all(reader, guild_ids)
+
+    def caps(self, settings: GuildSettings) -> Caps:
+        """How many jobs the guild's members may have under way."""
+        return Caps(self._max_running_per_user, settings.max_running_per_user)
+
+    def prospects(self, job: Waiting, settings: GuildSettings) -> dict[str, float]:
+        """Backend -> the seconds that the job should take there; the backends on which it may be started, in order.
+
+        Money that is short, and what servers want of cheapest and fastest, is looked at when it is started.
+        """
+        offers = [offer for key in job.offers if (offer := self._catalogue.offer(key)) is not None]
+        if settings.allowed_backends is not None:
+            offers = [offer for offer in offers if offer.backend in settings.allowed_backends]
+        found: dict[str, tuple[Offer, float]] = {}
+        for offer in offers:
+            facts = self._fleet.facts(offer.model_key).get(offer.backend)
+            if facts is not None and facts.health is not HealthState.DOWN:
+                found.setdefault(offer.backend, (offer, self._seconds(offer, job.count, facts)))
+        free = {backend: seconds for backend, (offer, seconds) in found.items() if not offer.is_paid}
+        if free and not settings.spill_to_paid:
+            return free
+        return {backend: seconds for backend, (_, seconds) in found.items()}
 
     async def choose(
         self, job: Job, wishes: Wishes | None = None, queued: Mapping[str, float] | None = None
@@ -71,7 +97,12 @@ class Chooser:
         return any(out.offer != job.offer and out.ruling in busy for out in answer.ruled_out)
 
     async def _question(self, job: Job, wishes: Wishes | None, queued: Mapping[str, float]) -> Question:
-        offers = [offer for key in job.offers if (offer := self._catalogue.offer(key)) is not None]
+        offers = [
+            offer
+            for key in job.offers
+            # What nobody knows the price of (any more) is not sent anywhere.
+            if (offer := self._catalogue.offer(key)) is not None and offer.known_price_of(job.request) is not None
+        ]
         async with self._database.reading() as reader:
             if wishes is None:
                 wishes = wishes_of(await self._guilds.settings(reader, job.place.guild_id))
@@ -102,16 +133,16 @@ class Chooser:
             now=self._clock().timestamp(),
             wishes=wishes,
             budget=budget,
-            seconds={offer.key: self._seconds(offer, request, backends.get(offer.backend)) for offer in offers},
+            seconds={offer.key: self._seconds(offer, request.count, backends.get(offer.backend)) for offer in offers},
         )
 
-    def _seconds(self, offer: Offer, request: ImageRequest, facts: BackendFacts | None) -> float:
+    def _seconds(self, offer: Offer, count: int, facts: BackendFacts | None) -> float:
         """What the whole job should take there: one call after the other, or as many at once as there are slots."""
-        rounds = math.ceil(request.count / offer.pictures_per_call)
+        rounds = math.ceil(count / offer.pictures_per_call)
         backend = self._fleet.backend(offer.backend)
         if backend is not None and backend.resumes and facts is not None:
             rounds = math.ceil(rounds / max(1, facts.free))
-        return self._estimates.seconds(offer) * min(request.count, offer.pictures_per_call * rounds)
+        return self._estimates.seconds(offer) * min(count, offer.pictures_per_call * rounds)
 
 
 def wishes_of(settings: GuildSettings) -> Wishes:

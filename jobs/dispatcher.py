@@ -20,7 +20,7 @@ from domain.errors import Code, UserError
 from domain.job import EDGES, MAX_STARTS, TASK_OVER, UNDER_WAY, Failure, Job, JobState, TaskState
 from domain.money import MicroUSD
 from domain.quota import Unit
-from jobs.choosing import Chooser
+from jobs.choosing import Chooser, wishes_of
 from jobs.events import QueueMoved, StateChanged
 from jobs.fairness import charge, fair_order
 from jobs.run import JobRun
@@ -54,14 +54,12 @@ class Dispatcher:
         *,
         grace_seconds: float,
         ring: Callable[[], None],
-        max_running_per_user: int | None = None,
     ) -> None:
         self._workshop = workshop
         self._catalogue = catalogue
         self._chooser = chooser
         self._grace_seconds = grace_seconds
         self._ring = ring
-        self._max_running_per_user = max_running_per_user
         self._runs: dict[str, JobRun] = {}
         self._followers: set[asyncio.Task[None]] = set()
         self._resuming: set[asyncio.Task[None]] = set()
@@ -156,7 +154,8 @@ class Dispatcher:
         """Start the first job in fair order that a free backend can run; False where there is none."""
         seen: dict[str, Job | None] = {}
         possible: dict[tuple[tuple[str, ...], Wishes], bool] = {}
-        wishes = await self._chooser.wishes(job.guild_id for job in ready)
+        settings = await self._chooser.settings(job.guild_id for job in ready)
+        wishes = {guild_id: wishes_of(found) for guild_id, found in settings.items()}
         for waiting in ready:
             # All jobs with the same offers whose servers want the same are in the same boat: one is asked about.
             boat = waiting.offers, wishes[waiting.guild_id]
@@ -164,12 +163,15 @@ class Dispatcher:
                 job = seen[waiting.id] = await self._workshop.jobs.get(waiting.id)
                 choice = await self._chooser.choose(job, boat[1]) if job else None
                 possible[boat] = not (isinstance(choice, NoChoice) and choice.waiting) or _may_overtake(choice)
-        running = Counter(run.user_id for run in self._runs.values())
-        cap = self._max_running_per_user
+        running: Counter[tuple[int, int]] = Counter()
+        for run in self._runs.values():
+            running[0, run.place.user_id] += 1
+            running[run.place.guild_id, run.place.user_id] += 1
+        caps = {guild_id: self._chooser.caps(found) for guild_id, found in settings.items()}
 
         def can_run(waiting: Waiting) -> bool:
-            return possible[waiting.offers, wishes[waiting.guild_id]] and (
-                cap is None or running[waiting.user_id] < cap
+            return possible[waiting.offers, wishes[waiting.guild_id]] and caps[waiting.guild_id].allow(
+                running, waiting.user_id, waiting.guild_id
             )
 
         gave_way: tuple[Job, Waiting, Choice] | None = None

@@ -221,16 +221,26 @@ class Fleet:
             log.info("the breaker of %s is %s%s", place, breaker.state.value.replace("_", "-"), why)
             self.on_change()
 
-    def seconds_until_free(self) -> list[float]:
-        """For each slot, the seconds until it is free, as far as can be told."""
+    def seconds_until_free(self) -> dict[str, list[float]]:
+        """For each slot of each backend that is up, the seconds until it is free, as far as can be told."""
         now = self._now()
-        slots: list[float] = []
+        slots: dict[str, list[float]] = {}
         for member in self._members.values():
-            taken = sorted(max(0.0, end - now) for end in member.busy_until.values())
-            loading = member.health.loading_seconds or 0.0
+            if member.health.state is HealthState.DOWN or not member.breaker.allows:
+                continue
+            # What is overdue takes as long again as it is overdue.
+            taken = sorted(abs(end - now) for end in member.busy_until.values())
+            later = (member.health.loading_seconds or 0.0) + max(0.0, member.cooling_until - now)
             free = max(0, member.health.slots - len(taken))
-            slots += [seconds + loading for seconds in taken] + [loading] * free
+            slots.setdefault(member.backend.key, []).extend([seconds + later for seconds in taken] + [later] * free)
         return slots
+
+    def seconds_left(self) -> dict[str, float]:
+        """Job under way -> the seconds until it is over, as far as can be told."""
+        now = self._now()
+        return {
+            job_id: abs(end - now) for member in self._members.values() for job_id, end in member.busy_until.items()
+        }
 
     def expect(self, key: str, job_id: str, seconds: float) -> None:
         """A job was started that should take so long."""

@@ -43,8 +43,8 @@ class Admission:
     job: Job
     position: int
     """Place in line: 1 is next."""
-    wait_seconds: float
-    """Until it is started, as far as can be told."""
+    wait_seconds: float | None
+    """Until it is started, as far as can be told; None: nothing that could take it is up."""
 
 
 class Intake:

@@ -1,16 +1,15 @@
 """Where everybody stands in line, and for how long: the fair order played forward."""
 
 import asyncio
-import heapq
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from db.database import Database
-from db.jobs import JobStore
-from jobs.fairness import fair_order
+from db.jobs import JobStore, Waiting
+from jobs.choosing import Chooser
+from jobs.fleet import Fleet
+from jobs.forecast import Prospects, UnderWay, forecast
 
 REST_SHARE: Final = 4.0
 """A look at the line is followed by a rest of so many times its length …"""
@@ -26,26 +25,22 @@ class Standing:
     guild_id: int
     user_id: int
     position: int
-    wait_seconds: float
-    """Until it is started, as far as can be told."""
+    wait_seconds: float | None
+    """Until it is started, as far as can be told; None: nothing that could take it is up."""
 
 
 class Queue:
     """Looks at the line; the dispatcher moves it."""
 
-    def __init__(self, database: Database, jobs: JobStore, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, jobs: JobStore, fleet: Fleet, chooser: Chooser) -> None:
         self._database = database
         self._jobs = jobs
-        self._clock = clock
-        self._slots: Callable[[], list[float]] = lambda: [0.0]
+        self._fleet = fleet
+        self._chooser = chooser
         self._looking = asyncio.Lock()
         self._rests_until = 0.0
         self._next_look: asyncio.Task[list[Standing]] | None = None
         self._looks: set[asyncio.Task[list[Standing]]] = set()
-
-    def watch_slots(self, slots: Callable[[], list[float]]) -> None:
-        """Ask this for the seconds until each slot of the backends is free (0 for a free one)."""
-        self._slots = slots
 
     async def line(self) -> list[Standing]:
         """Everybody who waits, in the order in which they will be started.
@@ -78,14 +73,25 @@ class Queue:
         async with self._database.reading() as reader:
             waiting = await self._jobs.waiting(reader)
             clocks = await self._jobs.clocks(reader)
-        free_at = self._slots() or [0.0]
-        heapq.heapify(free_at)
-        standings = []
-        for position, job in enumerate(fair_order(waiting, clocks), start=1):
-            starts = heapq.heappop(free_at)
-            standings.append(Standing(job.id, job.guild_id, job.user_id, position, starts))
-            heapq.heappush(free_at, starts + job.cost)
-        return standings
+            members = await self._jobs.under_way(reader)
+        settings = await self._chooser.settings(job.guild_id for job in waiting)
+        left = self._fleet.seconds_left()
+        under_way = [UnderWay(*member, left.get(job_id, 0.0)) for job_id, member in members.items()]
+        alike: dict[tuple[int, tuple[str, ...], int], Prospects] = {}
+
+        def prospects(job: Waiting) -> Prospects:
+            key = job.guild_id, job.offers, job.count
+            if key not in alike:
+                alike[key] = self._chooser.prospects(job, settings[job.guild_id])
+            return alike[key]
+
+        caps = {guild_id: self._chooser.caps(found) for guild_id, found in settings.items()}
+        slots = self._fleet.seconds_until_free()
+        line = forecast(waiting, clocks, slots, under_way, prospects, caps.__getitem__)
+        return [
+            Standing(job.id, job.guild_id, job.user_id, position, seconds)
+            for position, (job, seconds) in enumerate(line, start=1)
+        ]
 
     async def standing(self, job_id: str) -> Standing | None:
         """One job's place; None where it does not wait (any more)."""

@@ -229,17 +229,16 @@ async def open_house(
         fleet = Fleet(backends or {}, clock)
         quotas = Quotas(database, guilds, ledger, chosen, clock)
         administration = Administration(database, guilds, ledger, AuditStore(database), clock)
-        queue = Queue(database, jobs, clock)
-        queue.watch_slots(fleet.seconds_until_free)
         workshop = Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock)
-        chooser = Chooser(database, guilds, ledger, catalogue, fleet, estimates, clock)
+        running = chosen.easel_max_running_per_user
+        chooser = Chooser(database, guilds, ledger, catalogue, fleet, estimates, clock, running)
+        queue = Queue(database, jobs, fleet, chooser)
         dispatcher = Dispatcher(
             workshop,
             catalogue,
             chooser,
             grace_seconds=grace_seconds,
             ring=outbox.ring,
-            max_running_per_user=chosen.easel_max_running_per_user,
         )
         confirmations = Confirmations(database, ConfirmationStore(), guilds, quotas, chosen, clock)
         safety = SafetyStore(database)

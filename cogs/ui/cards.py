@@ -111,9 +111,12 @@ def _waiting(progress: Progress) -> str:
     if progress.position is None:
         return say("Waiting…")
     if progress.position == 1:
-        if progress.wait_seconds < 1:
+        if progress.wait_seconds is None or progress.wait_seconds < 1:
             return say("Next in line")
         return say("Next in line · starts in about {time}", time=words.duration(progress.wait_seconds))
+    if progress.wait_seconds is None:
+        ordinal = words.ordinal(progress.position)
+        return say("{ordinal} in line (place {place})", ordinal=ordinal, place=progress.position)
     return say(
         "{ordinal} in line (place {place}) · starts in about {time}",
         ordinal=words.ordinal(progress.position),

@@ -44,7 +44,10 @@ def queue(under_way: Sequence[Job], line: Sequence[Standing], readable: Mapping[
     lines = [f"🎨 {_in_line(readable.get(job.id), '')}" for job in under_way]
     for standing in line:
         seconds = standing.wait_seconds
-        wait = say("about {time}", time=words.duration(seconds)) if seconds >= 1 else say("now")
+        if seconds is None:
+            wait = ""
+        else:
+            wait = say("about {time}", time=words.duration(seconds)) if seconds >= 1 else say("now")
         lines.append(f"**{standing.position}.** {_in_line(readable.get(standing.job_id), wait)}")
     return discord.Embed(
         colour=_COLOUR, title=say("The line"), description=fitted(lines, LINE) or say(texts.QUEUE_EMPTY)

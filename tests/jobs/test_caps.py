@@ -8,7 +8,9 @@ import pytest
 
 from domain.errors import Code, EaselError
 from domain.guild import Action
+from domain.job import JobState
 from tests.building import GUILD, USER, House, open_house
+from tests.doubles import Paint, ScriptedBackend, Steps
 
 ADMIN = 1
 
@@ -77,3 +79,22 @@ async def test_many_at_once_never_pass_a_cap(tmp_path: Path, at_once: int) -> No
         await set_caps(house, queued=3)
         outcomes = await asyncio.gather(*(refusal(house) for _ in range(at_once)))
         assert outcomes.count(None) == 3
+
+
+async def test_a_servers_members_have_fewer_under_way_and_the_line_knows(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+    worker = ScriptedBackend("worker", (Steps(1), go_on, Paint()), slots=3)
+    async with open_house(tmp_path, {"worker": worker}) as house:
+        await set_caps(house, running=1)
+        first, second, other = [await house.ask(user=user) for user in (1, 1, 2)]
+        elsewhere = await house.ask(user=1, guild=GUILD + 1)
+        for job in (first, other, elsewhere):
+            await house.reached(job.id, JobState.RUNNING)
+        # There is a slot for it, but not for its member here.
+        assert (await house.job(second.id)).state is JobState.QUEUED
+        standing = await house.queue.standing(second.id)
+        assert standing is not None
+        assert (standing.position, standing.wait_seconds) == (1, 10.0)
+        go_on.set()
+        await house.reached(second.id, JobState.FINISHED)
+        assert worker.most_running == 3

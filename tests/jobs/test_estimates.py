@@ -54,18 +54,29 @@ async def test_what_was_learned_is_remembered(tmp_path: Path) -> None:
 async def test_several_slots_take_from_the_line_at_the_same_time(tmp_path: Path) -> None:
     backend = ScriptedBackend("worker", slots=2)
     async with open_house(tmp_path, {"worker": backend}, working=False) as house:
-        house.queue.watch_slots(lambda: [0.0, 4.0])
+        house.fleet._members["worker"].health = Health(HealthState.UP, slots=2)
+        house.fleet.expect("worker", "job", 4)
         for user, model in enumerate(("local", "costly", "local")):
             await house.ask(model, user=user)
-        assert sorted(standing.wait_seconds for standing in await house.queue.line()) == [0.0, 4.0, 10.0]
+        waits = [standing.wait_seconds for standing in await house.queue.line()]
+        assert sorted(wait for wait in waits if wait is not None) == [0.0, 4.0, 10.0]
 
 
 async def test_the_slots_of_the_fleet(tmp_path: Path) -> None:
     async with open_house(tmp_path, {"worker": ScriptedBackend("worker")}, working=False) as house:
         member = house.fleet._members["worker"]
+        assert house.fleet.seconds_until_free() == {}
         member.health = Health(HealthState.LOADING, slots=3, loading_seconds=5.0)
         house.fleet.expect("worker", "job", 30)
         house.clock.advance(10)
-        assert sorted(house.fleet.seconds_until_free()) == [5.0, 5.0, 25.0]
+        assert {key: sorted(slots) for key, slots in house.fleet.seconds_until_free().items()} == {
+            "worker": [5.0, 5.0, 25.0]
+        }
+        assert house.fleet.seconds_left() == {"job": 20.0}
+        # What is overdue by so much takes as long again.
+        house.clock.advance(26)
+        assert house.fleet.seconds_left() == {"job": 6.0}
         house.fleet.forget("worker", "job")
-        assert house.fleet.seconds_until_free() == [5.0, 5.0, 5.0]
+        assert house.fleet.seconds_until_free() == {"worker": [5.0, 5.0, 5.0]}
+        house.fleet.cool_down("worker", 8)
+        assert house.fleet.seconds_until_free() == {"worker": [13.0, 13.0, 13.0]}

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from backends.base import Health, HealthState
 from domain.errors import Code, EaselError, OperatorError, UserError
 from domain.job import Answer, JobState, Place
 from domain.quota import Subject, Unit, Window
@@ -14,6 +15,7 @@ from domain.request import MAX_SEED, ImageRequest, Kind
 from jobs.events import QueueMoved
 from jobs.quotas import Asker
 from tests.building import CHANNEL, GUILD, USER, House, cancelled_at, open_house
+from tests.doubles import ScriptedBackend
 
 ASKER = Asker(Place(GUILD, CHANNEL, USER))
 
@@ -50,7 +52,8 @@ async def test_what_is_taken_in(tmp_path: Path) -> None:
             )
             assert await anext(events) == QueueMoved()
         job = admission.job
-        assert (admission.position, admission.wait_seconds) == (1, 0.0)
+        # Nothing is up that could take it.
+        assert (admission.position, admission.wait_seconds) == (1, None)
         assert (job.state, job.request.prompt, job.request.negative_prompt) == (JobState.QUEUED, "a fox", None)
         assert job.offers == ("worker:both", "wavespeed:both")
         assert (job.place, job.answer, job.parent_id) == (ASKER.place, answer, "parent")
@@ -64,7 +67,8 @@ async def test_what_is_taken_in(tmp_path: Path) -> None:
 
 
 async def test_places_in_line(tmp_path: Path) -> None:
-    async with open_house(tmp_path, working=False) as house:
+    async with open_house(tmp_path, {"worker": ScriptedBackend()}, working=False) as house:
+        house.fleet._members["worker"].health = Health(HealthState.UP, slots=1)
         admissions = [await house.intake.submit(wish(), ASKER, interaction_id=None) for _ in range(3)]
         assert [(admission.position, admission.wait_seconds) for admission in admissions] == [(1, 0), (2, 10), (3, 20)]
 
