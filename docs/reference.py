@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from bot import house
 from cogs.client import EaselBot
+from cogs.languages import CommandTranslator
 from config.catalogue import Catalogue, Offer
 from config.parameters import (
     ChoiceParameter,
@@ -151,13 +152,14 @@ def _constants(constants: Mapping[str, object]) -> list[str]:
 
 
 async def all_commands() -> list[Mapping[str, Any]]:
-    """What would be registered with Discord if every backend were configured."""
+    """What would be registered with Discord, in every language, if every backend were configured."""
     with tempfile.TemporaryDirectory() as folder:
         settings = load({"EASEL_DATA_DIR": folder}, folder=Path(folder))
         async with house(settings, {}) as nothing_configured:
             services = replace(nothing_configured, catalogue=Catalogue.load(), order=BACKEND_ORDER)
             client = EaselBot(services)
-            return [command.to_dict(client.tree) for command in client.offered()]
+            translator = CommandTranslator()
+            return [await command.get_translated_payload(client.tree, translator) for command in client.offered()]
 
 
 def commands_page(commands: Iterable[Mapping[str, Any]]) -> str:

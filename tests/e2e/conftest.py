@@ -81,12 +81,13 @@ class Bot:
         return job
 
     async def result(self, channel: Channel | None = None, *, after: Message | None = None) -> Message:
-        """The first message with pictures and the button Reroll."""
-        return await self.sandbox.wait_for_message(
-            channel or self.sandbox.studio,
-            lambda message: bool(message.attachments) and "Reroll" in [button.label for button in message.buttons],
-            after=after,
-        )
+        """The first message with pictures and the button Reroll, in whatever language."""
+
+        def is_result(message: Message) -> bool:
+            rerolls = [button for button in message.buttons if (button.custom_id or "").startswith("easel:reroll:")]
+            return bool(message.attachments) and bool(rerolls)
+
+        return await self.sandbox.wait_for_message(channel or self.sandbox.studio, is_result, after=after)
 
     async def gone(self, message: Message) -> None:
         """Wait until the message is deleted."""
