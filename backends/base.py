@@ -18,7 +18,7 @@ ended with             was anything accepted?      what the dispatcher does
 =====================  ==========================  =============================================
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -175,6 +175,25 @@ class HealthState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Lookups:
+    """How often a cache was asked since its process began."""
+
+    hits: int
+    misses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a machine of our own tells about itself."""
+
+    memory_used_bytes: int
+    """Of the GPU, or of the process where there is none."""
+    memory_total_bytes: int
+    caches: Mapping[str, Lookups]
+    """By the cache's name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """What is known of a backend now."""
 
@@ -193,6 +212,8 @@ class Health:
     """Keys of the catalogue's models that it has; None where it does not say."""
     loras: tuple[str, ...] = ()
     """Names of the LoRAs in its folder, where it has one."""
+    figures: Figures | None = None
+    """Where it tells."""
     loaded: frozenset[str] | None = None
     """Those of them that are in its memory; None where it does not say."""
 

@@ -141,6 +141,10 @@ class Fleet:
             wait_seconds=min(member.wait_seconds(now) for member in usable),
         )
 
+    def busy(self) -> int:
+        """Slots that are taken, over all places."""
+        return sum(member.busy for member in self._members.values())
+
     def health(self) -> dict[str, Health]:
         """How each backend was at the last look."""
         return {key: member.health for key, member in self._members.items()}

@@ -17,9 +17,11 @@ from backends.base import (
     CallEnded,
     Event,
     Events,
+    Figures,
     Health,
     HealthState,
     Loading,
+    Lookups,
     Made,
     Picture,
     PictureFailed,
@@ -34,6 +36,7 @@ from backends.worker.protocol import (
     JOB_EVENT,
     PROTOCOL_VERSION,
     ErrorEvent,
+    FiguresBody,
     HealthBody,
     JobBody,
     JobEvent,
@@ -317,10 +320,18 @@ def _health(body: HealthBody) -> Health:
         body.loading_seconds,
         detail=f"{body.device or 'starting'}, engine {body.version}",
         version=body.version,
+        figures=_figures(body.figures),
         models=frozenset(model.key for model in body.models) if body.models else None,
         loaded=frozenset(model.key for model in body.models if model.loaded) if body.models else None,
         loras=body.loras,
     )
+
+
+def _figures(body: FiguresBody | None) -> Figures | None:
+    if body is None:
+        return None
+    caches = {name: Lookups(lookups.hits, lookups.misses) for name, lookups in body.caches.items()}
+    return Figures(body.memory_used_bytes, body.memory_total_bytes, caches)
 
 
 def _down(problem: EaselError) -> Health:

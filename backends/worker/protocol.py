@@ -140,6 +140,21 @@ class SpokenProtocol(BaseModel):
     protocol: int
 
 
+class LookupsBody(_Body):
+    """How often a cache was asked since the worker's start."""
+
+    hits: int
+    misses: int
+
+
+class FiguresBody(_Body):
+    """What the worker tells about itself; memory of the GPU, or of the process where there is none."""
+
+    memory_used_bytes: int
+    memory_total_bytes: int
+    caches: Mapping[str, LookupsBody] = {}
+
+
 class HealthBody(_Body):
     """How the worker is."""
 
@@ -154,6 +169,7 @@ class HealthBody(_Body):
     loading_seconds: float | None = None
     problem: ErrorEvent | None = None
     """Why loading failed."""
+    figures: FiguresBody | None = None
     models: tuple[ModelBody, ...] = ()
     """Everything that it serves, loaded or not."""
     loras: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backends.worker.engine.interface import MakeEngine
+from backends.worker.engine.interface import MakeEngine, Measured
 from backends.worker.jobs import Job, JobQueue, QueueFull, error_event, working
 from backends.worker.loras import LoraFolder
 from backends.worker.protocol import ErrorEvent, HealthBody, JobBody, ModelBody, ModelsBody
@@ -132,6 +132,7 @@ class _Endpoints:
             device=engine.device if engine is not None else "",
             loading_seconds=queue.loading_seconds if queue.loading else None,
             problem=next((error_event(problem) for problem in problems.values()), None),
+            figures=engine.figures() if isinstance(engine, Measured) else None,
             models=self._model_bodies(),
             loras=await asyncio.to_thread(self._loras.names),
         )

@@ -38,6 +38,8 @@ class EmbeddingsCache:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._entries: OrderedDict[tuple[object, ...], Embeddings] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
 
     def encode(self, pipeline: HiDreamImagePipeline, prompt: str) -> Embeddings:
         """The prompt's embeddings on the pipeline's device; pipelines that share encoders share entries."""
@@ -50,11 +52,13 @@ class EmbeddingsCache:
         key = (*map(id, encoders), prompt)
         entry = self._entries.get(key)
         if entry is None:
+            self.misses += 1
             entry = _encode(pipeline, prompt).to(torch.device("cpu"))
             self._entries[key] = entry
             self._bytes += entry.bytes
             self._shrink()
         else:
+            self.hits += 1
             self._entries.move_to_end(key)
         return entry.to(pipeline._execution_device)
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
-from backends.worker.protocol import JobBody
+from backends.worker.protocol import FiguresBody, JobBody
 from backends.worker.variants import LocalModel
 from domain.errors import EaselError
 
@@ -76,6 +76,15 @@ class Engine(Protocol):
         Raises UserError for a request that the model cannot honour, OperatorError for what the operator can
         mend (out of memory, a model that is not there), and Cancelled.
         """
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """An engine that tells about itself. Asked on the event loop: it must not wait."""
+
+    def figures(self) -> FiguresBody:
+        """Memory and caches now."""
         ...
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from types import MappingProxyType
 
 import diffusers
@@ -20,13 +21,14 @@ from backends.worker.engine import editing
 from backends.worker.engine.adapters import Adapter, wearing
 from backends.worker.engine.embeddings import EmbeddingsCache
 from backends.worker.engine.interface import Painted, Preview, Watch
-from backends.worker.engine.loading import GRID, LoadedModel, is_out_of_memory, load, out_of_memory
+from backends.worker.engine.loading import GRID, LoadedModel, Placement, is_out_of_memory, load, out_of_memory
 from backends.worker.engine.painting import Recipe, paint
+from backends.worker.engine.placement import place
 from backends.worker.engine.schedulers import Scheduler
 from backends.worker.loras import LoraFolder
-from backends.worker.protocol import JobBody
+from backends.worker.protocol import FiguresBody, JobBody, LookupsBody
 from backends.worker.variants import LocalModel, Variant
-from config.settings import LocalSpeed
+from config.settings import LocalMemory, LocalSpeed
 from domain.errors import Code, EaselError, OperatorError, UserError
 from domain.request import Kind, Size
 
@@ -48,16 +50,22 @@ class TorchEngine:
         *,
         loras: LoraFolder | None = None,
         speed: LocalSpeed = LocalSpeed.AUTO,
+        memory: LocalMemory = LocalMemory.AUTO,
+        vae_pixels: int = 1 << 20,
     ) -> None:
         """``llama``: folder or hub id of the fourth text encoder. ``device``: torch's name of one; the default
         is the first GPU, or else the CPU. ``loras``: those that a job may name. ``speed``: by what means it
-        computes."""
+        computes. ``memory``: how much of the GPU's it takes. ``vae_pixels``: pictures of more are decoded in tiles.
+        """
         self._models = tuple(models)
         self._llama = llama
         self._loras = loras or LoraFolder(None)
         self._speed = speed
+        self._memory = memory
+        self._vae_pixels = vae_pixels
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
+        self._placement: Placement | None = None
         self._loaded: dict[str, LoadedModel] = {}
         self._problems: dict[str, EaselError] = {}
         self._embeddings = EmbeddingsCache()
@@ -82,6 +90,18 @@ class TorchEngine:
         """Where it computes, for people."""
         return "CPU" if self._device.type == "cpu" else torch.cuda.get_device_name(self._device)
 
+    def figures(self) -> FiguresBody:
+        """Memory of the GPU (or of this process) and how often the prompts' embeddings were there."""
+        if self._device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(self._device)
+            used = total - free
+        else:
+            page = os.sysconf("SC_PAGE_SIZE")
+            used = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * page
+            total = os.sysconf("SC_PHYS_PAGES") * page
+        lookups = LookupsBody(hits=self._embeddings.hits, misses=self._embeddings.misses)
+        return FiguresBody(memory_used_bytes=used, memory_total_bytes=total, caches={"prompt_embeddings": lookups})
+
     def load(self) -> None:
         """Load every model; what could not be loaded is in ``problems``."""
         _quiet_libraries()
@@ -93,7 +113,7 @@ class TorchEngine:
                 continue
             started = time.monotonic()
             try:
-                loaded = load(model, self._llama, self._device, self._dtype, list(self._loaded.values()))
+                loaded = load(model, self._llama, self._placed(), list(self._loaded.values()))
                 self._speed_up(loaded)
             except OperatorError as error:
                 log.error("%s cannot be used: %s", model.name, error, exc_info=error.__cause__)
@@ -116,19 +136,39 @@ class TorchEngine:
     def _make(
         self, model: LoadedModel, variant: Variant, body: JobBody, source: Image.Image | None, watch: Watch
     ) -> Painted:
-        shown = model.local.shown_name
-        adapters = [Adapter(lora.name, self._loras.file(lora.name, shown), lora.weight) for lora in body.loras]
         try:
-            # What a LoRA puts around the experts' layers reads numbers back, which no compiled block may.
-            with uncompiled() if adapters else nullcontext(), wearing(model.pipeline, adapters, shown):
-                if model.local.kind is Kind.EDIT:
-                    return self._edit(model, variant, body, source, watch)
-                return self._imagine(model, variant, body, watch)
+            try:
+                return self._make_once(model, variant, body, source, watch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # The error, which is gone here, held all that the failed attempt had made.
+            self._free()
+            log.warning("%s does not fit; once more with nothing else on the GPU", model.local.shown_name)
+            with self._placed().residency.tight():
+                return self._make_once(model, variant, body, source, watch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             self._free()
             raise out_of_memory(model.local, self._device) from error
+
+    def _make_once(
+        self, model: LoadedModel, variant: Variant, body: JobBody, source: Image.Image | None, watch: Watch
+    ) -> Painted:
+        shown = model.local.shown_name
+        adapters = [Adapter(lora.name, self._loras.file(lora.name, shown), lora.weight) for lora in body.loras]
+        # What a LoRA puts around the experts' layers reads numbers back, which no compiled block may.
+        with uncompiled() if adapters else nullcontext(), wearing(model.pipeline, adapters, shown):
+            if model.local.kind is Kind.EDIT:
+                return self._edit(model, variant, body, source, watch)
+            return self._imagine(model, variant, body, watch)
+
+    def _placed(self) -> Placement:
+        """Where the parts go: decided when the first model is loaded. Raises OperatorError (SETTING_INVALID)."""
+        if self._placement is None:
+            self._placement = place(self._models, self._llama, self._device, self._dtype, self._memory)
+        return self._placement
 
     def _imagine(self, model: LoadedModel, variant: Variant, body: JobBody, watch: Watch) -> Painted:
         recipe = self._recipe(model, variant, body, body.prompt, _size(model, body))
@@ -144,7 +184,7 @@ class TorchEngine:
         recipe = self._recipe(model, variant, body, editing.edit_prompt(variant, body.prompt), size)
         transformer = editing.SourceBeside(
             model.pipeline.transformer,
-            editing.source_latents(model.pipeline, source, size),
+            editing.source_latents(model.pipeline, source, size, self._vae_pixels),
             variant,
             recipe.guidance,
             max_seq=2 * model.max_pixels // GRID**2,
@@ -170,6 +210,7 @@ class TorchEngine:
             guidance=guidance,
             seed=body.seed,
             cache=body.accelerators.step_cache(steps) if body.accelerators is not None else None,
+            vae_pixels=self._vae_pixels,
         )
 
     def loaded_model(self, key: str) -> LoadedModel:
