@@ -20,7 +20,7 @@ from pydantic import JsonValue, SecretStr
 
 from backends.base import BackendUnavailable, CallEnded, OutcomeUnknown, RequestRefused
 from backends.clock import Clock
-from backends.limiter import Pace, Pause
+from backends.limiter import Pace, RateLimit
 from domain.errors import Code, InternalError, OperatorError
 from domain.request import PictureFormat
 
@@ -34,8 +34,6 @@ MAX_ANSWER_BYTES = 96 * 2**20
 Files = Mapping[str, tuple[str, bytes, str]]
 """By the field's name: the file's name, its content, its media type."""
 MAX_RETRY_AFTER = 3600.0
-RATE_LIMIT_SECONDS = 10.0
-"""How long to wait after a 429 that does not say."""
 PROBE_SECONDS = 10.0
 """A provider that does not say how it is for so long is down."""
 OPERATOR_SECONDS = 60.0
@@ -135,7 +133,7 @@ class HostedApi:
             )
         self.name = name
         self.base_url = httpx.URL(base_url.rstrip("/"))
-        self.pause = Pause(clock)
+        self.limit = RateLimit(clock)
         self._clock = clock
         self._key = key
         self._timeouts = timeouts
@@ -186,8 +184,9 @@ class HostedApi:
 
         With ``files`` (and the fields of ``form``) it is sent as multipart instead of JSON.
         """
-        if self.pause.remaining > 0:
-            raise BackendUnavailable(OperatorError(Code.BACKEND_RATE_LIMITED, backend=self.name), self.pause.remaining)
+        if self.limit.wait > 0:
+            raise BackendUnavailable(OperatorError(Code.BACKEND_RATE_LIMITED, backend=self.name), self.limit.wait)
+        self.limit.sent()
         writing = False
 
         async def trace(event: str, _info: object) -> None:
@@ -195,7 +194,7 @@ class HostedApi:
             writing = writing or event.endswith("send_request_headers.started")
 
         try:
-            return await self._exchange(
+            answer = await self._exchange(
                 self._submitting,
                 "POST",
                 path,
@@ -209,6 +208,9 @@ class HostedApi:
             if not writing:
                 raise BackendUnavailable(self.unreachable(describe(error))) from None
             raise self.unknown(describe(error)) from None
+        if answer.ok:
+            self.limit.taken()
+        return answer
 
     async def ask(self, method: str, path: str, *, json: JsonValue = None, seconds: float | None = None) -> Answer:
         """A free call, sent once, in at most ``seconds``. Raises Unanswered where no complete answer came."""
@@ -225,7 +227,7 @@ class HostedApi:
         """
         reason, wait = "too many calls", 0.0
         for delay in pace.delays():
-            wait = max(wait, self.pause.remaining)
+            wait = max(wait, self.limit.rest)
             if self._clock.now() + wait > until:
                 raise Unanswered(reason)
             if wait:
@@ -239,7 +241,7 @@ class HostedApi:
                 return answer
             reason, wait = f"HTTP {answer.status}", max(delay, answer.retry_after or 0)
             if answer.status == 429:
-                self.pause.extend(wait)
+                self.limit.refused(wait)
         raise AssertionError("the delays of a pace have no end")
 
     async def upload(self, path: str, *, field: str, file: tuple[str, bytes, str]) -> Answer:
@@ -286,8 +288,7 @@ class HostedApi:
                     OPERATOR_SECONDS,
                 )
             case 429:
-                wait = RATE_LIMIT_SECONDS if answer.retry_after is None else max(1.0, answer.retry_after)
-                self.pause.extend(wait)
+                wait = self.limit.refused(answer.retry_after)
                 return BackendUnavailable(OperatorError(Code.BACKEND_RATE_LIMITED, backend=backend), wait)
             case 408 | 425:
                 return BackendUnavailable(self.unreachable(f"HTTP {status}"))

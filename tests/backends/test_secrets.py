@@ -50,7 +50,7 @@ async def test_the_key_is_nowhere(
             if fault is not None:
                 server.fail(route, fault)
             server.set_plan(error=f"failed for {CANARY}", statuses=("failed",) if route == "result" else ("completed",))
-            backend._api.pause = type(backend._api.pause)(Clock(clock.now, clock.sleep))
+            backend._api.limit = type(backend._api.limit)(Clock(clock.now, clock.sleep))
             try:
                 events = await collect(backend.run(make_call(offer("wavespeed:hidream-e1-full"), tmp_path)))
                 seen.append(repr(events))
