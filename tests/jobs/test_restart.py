@@ -12,7 +12,7 @@ from domain.errors import Code
 from domain.job import Failure, JobState, TaskState
 from domain.money import MicroUSD
 from domain.quota import Unit
-from tests.building import CATALOGUE, open_house
+from tests.building import CATALOGUE, PATIENCE_SECONDS, open_house
 from tests.doubles import Accept, Paint, ScriptedBackend, Steps
 
 PRICE = 10_000
@@ -399,8 +399,16 @@ async def test_a_backend_whose_health_breaks_is_down_and_the_others_are_not(
 async def test_slots_are_never_exceeded(tmp_path: Path) -> None:
     backend, other = local(slots=3), hosted(slots=2)
     backends = {"worker": backend, "wavespeed": other}
+    go_on = asyncio.Event()
+    # The first ones go on together, once all slots are taken.
+    backend.scripts.extend([(go_on, Paint())] * 3)
+    other.scripts.extend([(Accept(), go_on, PAID)] * 2)
     async with open_house(tmp_path, backends, easel_default_daily_images=1000) as house:
         jobs = [await house.ask("local" if number % 2 else "paid", count=1 + number % 4) for number in range(24)]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (backend.running, other.running) != (3, 2):
+                await asyncio.sleep(0)
+        go_on.set()
         for job in jobs:
             assert (await house.reached(job.id, *OVER)).state is JobState.FINISHED
         assert backend.most_running == 3
