@@ -1,15 +1,21 @@
 """Telling admins' changes: to who made them, and to the server's log channel."""
 
 import logging
+from collections.abc import Callable
 
 import discord
 
 from cogs.answers import NETWORK_ERRORS, privately
 from cogs.asking import Interaction
+from cogs.languages import public_language
 from cogs.services import Services
 from cogs.ui import texts
+from cogs.ui.language import speaking, translated
 
 log = logging.getLogger(__name__)
+
+Said = str | Callable[[], str]
+"""A sentence, or what words it in the language that is being spoken."""
 
 
 class ChangeLog:
@@ -19,24 +25,30 @@ class ChangeLog:
         self._services = services
 
     async def changed(
-        self, interaction: Interaction, said: str, answer: str | None = None, *, file: discord.File | None = None
+        self, interaction: Interaction, said: Said, answer: str | None = None, *, file: discord.File | None = None
     ) -> None:
         """``said`` goes to the log channel, ``answer`` (the same, where left out) to the admin.
 
+        They may read different languages: ``said`` is worded for each of the two, where it can be.
         Where the channel can't be written, the admin is told with the answer. Nothing in it pings.
         """
         assert interaction.guild_id is not None
-        shown = answer or said
+        shown = answer or _worded(said)
         channel_id = (await self._services.administration.settings(interaction.guild_id)).log_channel_id
         if channel_id is not None and not await self._post(interaction, channel_id, said):
             shown = f"{shown}\n{texts.fill(texts.LOG_CHANNEL_CLOSED, channel=channel_id)}"
         await privately(interaction, shown, file=file)
 
-    async def _post(self, interaction: Interaction, channel_id: int, said: str) -> bool:
-        entry = texts.fill(texts.LOG_ENTRY, author=interaction.user.id, text=said)
+    async def _post(self, interaction: Interaction, channel_id: int, said: Said) -> bool:
+        with speaking(public_language(interaction)):
+            entry = texts.fill(texts.LOG_ENTRY, author=interaction.user.id, text=_worded(said))
         try:
             await interaction.client.get_partial_messageable(channel_id).send(entry)
         except NETWORK_ERRORS as error:
             log.warning("the log channel %d of server %s can't be written: %s", channel_id, interaction.guild_id, error)
             return False
         return True
+
+
+def _worded(said: Said) -> str:
+    return translated(said) if isinstance(said, str) else said()

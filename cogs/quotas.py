@@ -233,9 +233,12 @@ class QuotaCommands:
             guild_id, subject, subject_id, unit, window, limit, interaction.user.id
         )
         rule = await in_time(interaction, made, private=True)
-        said = texts.fill(texts.RULE_SET, rule=rule.id, text=words.rule(rule))
         preview = await self._services.quotas.preview(rule)
-        await self._log.changed(interaction, said, lists.rule_set(rule, preview))
+        await self._log.changed(
+            interaction,
+            lambda: texts.fill(texts.RULE_SET, rule=rule.id, text=words.rule(rule)),
+            lists.rule_set(rule, preview),
+        )
 
     async def list_rules(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas list"""
@@ -251,7 +254,9 @@ class QuotaCommands:
         rule_id = _read_rule(values.get("rule", ""))
         removing = self._services.administration.remove_rule(guild_id, rule_id, interaction.user.id)
         rule = await in_time(interaction, removing, private=True)
-        await self._log.changed(interaction, texts.fill(texts.RULE_REMOVED, rule=rule_id, text=words.rule(rule)))
+        await self._log.changed(
+            interaction, lambda: texts.fill(texts.RULE_REMOVED, rule=rule_id, text=words.rule(rule))
+        )
 
     async def grant(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas grant"""
@@ -266,8 +271,9 @@ class QuotaCommands:
         place = Place(guild_id, asker(interaction).place.channel_id, member_id)
         granted = self._services.administration.grant(place, unit, amount, interaction.user.id)
         await in_time(interaction, granted, private=True)
-        said = texts.fill(texts.GRANTED, member=member_id, amount=words.amount(unit, amount))
-        await self._log.changed(interaction, said)
+        await self._log.changed(
+            interaction, lambda: texts.fill(texts.GRANTED, member=member_id, amount=words.amount(unit, amount))
+        )
 
     async def exempt(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas exempt"""
@@ -282,7 +288,7 @@ class QuotaCommands:
         else:
             await in_time(interaction, administration.exempt(guild_id, member_id, author), private=True)
             said = texts.EXEMPTED
-        await self._log.changed(interaction, texts.fill(said, member=member_id))
+        await self._log.changed(interaction, lambda: texts.fill(said, member=member_id))
 
     async def caps(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas caps"""
@@ -314,13 +320,15 @@ class QuotaCommands:
             ),
             private=True,
         )
-        said = texts.fill(
-            texts.CAPS_SET,
-            waiting=_cap(changed.max_queued_per_user or operators["waiting"]),
-            running=_cap(changed.max_running_per_user or operators["running"]),
-            server=_cap(changed.max_queued or operators["server"]),
+        await self._log.changed(
+            interaction,
+            lambda: texts.fill(
+                texts.CAPS_SET,
+                waiting=_cap(changed.max_queued_per_user or operators["waiting"]),
+                running=_cap(changed.max_running_per_user or operators["running"]),
+                server=_cap(changed.max_queued or operators["server"]),
+            ),
         )
-        await self._log.changed(interaction, said)
 
     async def confirm(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas confirm"""
@@ -334,8 +342,8 @@ class QuotaCommands:
         changing = self._services.administration.set_confirm_above(guild_id, above, interaction.user.id)
         await in_time(interaction, changing, private=True)
         holds = operators if above is None else above
-        said = texts.fill(texts.CONFIRM_SET, price=words.dollars(holds)) if holds else texts.fill(texts.CONFIRM_ALWAYS)
-        await self._log.changed(interaction, said)
+        said = texts.CONFIRM_SET if holds else texts.CONFIRM_ALWAYS
+        await self._log.changed(interaction, lambda: texts.fill(said, price=words.dollars(holds)))
 
     async def export(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas export"""
@@ -344,8 +352,11 @@ class QuotaCommands:
         assert isinstance(days, int)
         export = await in_time(interaction, self._services.reports.export(guild_id, days), private=True)
         await self._services.administration.exported(guild_id, days, export.rows, interaction.user.id)
-        more = "" if export.complete else texts.fill(texts.EXPORT_CUT)
-        said = words.sentences(texts.fill(texts.EXPORTED, rows=export.rows, days=days), more)
+
+        def said() -> str:
+            exported = texts.fill(texts.EXPORTED, rows=export.rows, days=days)
+            return words.sentences(exported, "" if export.complete else texts.fill(texts.EXPORT_CUT))
+
         await self._log.changed(interaction, said, file=discord.File(io.BytesIO(export.data), "ledger.csv"))
 
     async def usage(self, interaction: Interaction, values: Mapping[str, object]) -> None:

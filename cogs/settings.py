@@ -103,7 +103,7 @@ class SettingsCommands:
         assert isinstance(zone, ZoneInfo)
         changing = self._services.administration.set_time_zone(guild_id, zone, interaction.user.id)
         await in_time(interaction, changing, private=True)
-        await self._log.changed(interaction, texts.fill(texts.TIME_ZONE_SET, zone=zone.key))
+        await self._log.changed(interaction, lambda: texts.fill(texts.TIME_ZONE_SET, zone=zone.key))
 
     async def set_cooldown(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/settings cooldown"""
@@ -112,8 +112,8 @@ class SettingsCommands:
         assert isinstance(seconds, int)
         changing = self._services.administration.set_cooldown(guild_id, seconds, interaction.user.id)
         await in_time(interaction, changing, private=True)
-        said = texts.fill(texts.COOLDOWN_SET, time=words.duration(seconds)) if seconds else texts.COOLDOWN_OFF
-        await self._log.changed(interaction, said)
+        said = texts.COOLDOWN_SET if seconds else texts.COOLDOWN_OFF
+        await self._log.changed(interaction, lambda: texts.fill(said, time=words.duration(seconds)))
 
     async def set_log(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/settings log"""
@@ -125,7 +125,7 @@ class SettingsCommands:
         if channel_id is None:
             await privately(interaction, texts.LOG_CHANNEL_OFF)
         else:
-            await self._log.changed(interaction, texts.fill(texts.LOG_CHANNEL_SET, channel=channel_id))
+            await self._log.changed(interaction, lambda: texts.fill(texts.LOG_CHANNEL_SET, channel=channel_id))
 
     async def set_weight(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/settings weight"""
@@ -136,7 +136,7 @@ class SettingsCommands:
         assert isinstance(weight, float)
         changing = self._services.administration.set_weight(guild_id, role_id, weight, interaction.user.id)
         await in_time(interaction, changing, private=True)
-        await self._log.changed(interaction, texts.fill(texts.WEIGHT_SET, role=role_id, weight=words.number(weight)))
+        await self._log.changed(interaction, lambda: texts.fill(texts.WEIGHT_SET, role=role_id, weight=weight))
 
     def _admin(self, interaction: Interaction) -> int:
         guild_id = check_server(interaction, self._services.settings)

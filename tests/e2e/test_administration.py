@@ -78,7 +78,7 @@ async def test_a_rule_is_answered_with_whom_it_hits_and_what_holds_now(bot: Bot,
     await alice.slash(sandbox.studio, "imagine", prompt="a red circle")
     await bot.result()
     said = await told(sandbox, "quotas set", limit=5, member=alice.user)
-    assert "Now: 1 picture used, 4 pictures left, resets <t:" in said
+    assert "Now: 1 picture used, 4 pictures left. It resets <t:" in said
     said = await told(sandbox, "quotas set", limit=1, each_member=True)
     assert "every member for whom no rule of their own" in said
     assert "Members who used something in this window: 1; at the limit: 1." in said

@@ -85,3 +85,16 @@ async def test_commands_are_registered_in_every_language_and_typed_in_english(bo
 async def speak(bot: Bot, sandbox: Sandbox, language: str) -> None:
     """As an admin sets it."""
     await bot.services.administration.change(sandbox.guild.id, sandbox.user(ADA).id, language=language)
+
+
+async def test_the_log_channel_is_written_in_the_servers_language_and_the_admin_answered_in_theirs(
+    bot: Bot, sandbox: Sandbox
+) -> None:
+    ada = sandbox.user(ADA)
+    channel = sandbox.channel("playground")
+    await bot.services.administration.set_log_channel(sandbox.guild.id, channel.id, ada.id)
+    ada.user.locale = "de"
+    answer = await private_answer(await ada.slash(sandbox.studio, "settings cooldown", seconds=0))
+    assert answer.text == "Mitglieder müssen zwischen zwei Aufträgen nicht mehr warten."
+    entry = await sandbox.wait_for_message(channel)
+    assert "Members need not wait between two jobs any more." in entry.text
