@@ -5,6 +5,7 @@ Exit status: 0 fine, 2 bad usage or configuration (one line says what and how to
 
 import argparse
 import asyncio
+import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -67,7 +68,9 @@ from jobs.estimates import Estimates
 from jobs.events import EventStream
 from jobs.fleet import Fleet
 from jobs.intake import Intake
+from jobs.metrics import Metrics
 from jobs.moderation import Moderation, WordModerator
+from jobs.monitoring import monitoring
 from jobs.originals import Originals
 from jobs.outbox import Outbox
 from jobs.pictures import Pictures
@@ -203,6 +206,19 @@ async def house(
         attachments = Attachments(web, [str(settings.discord_api_url), str(settings.discord_cdn_url)])
         await stack.enter_async_context(dispatcher.running())
         await stack.enter_async_context(_background(_sweep(pictures, album)))
+        metrics = None
+        if settings.easel_metrics_listen is not None:
+            metrics = Metrics(
+                database=database,
+                jobs=jobs,
+                ledger=ledger,
+                fleet=fleet,
+                events=events,
+                clock=clock,
+                daily_budget=settings.daily_budget,
+                version=_version(),
+            )
+            await stack.enter_async_context(_background(metrics.follow()))
         yield Services(
             settings=settings,
             catalogue=catalogue,
@@ -223,6 +239,7 @@ async def house(
             events=events,
             jobs=jobs,
             clock=clock,
+            metrics=metrics,
             loras=fleet.loras,
         )
 
@@ -282,6 +299,25 @@ async def _local_models(settings: Settings, backends: Mapping[str, Backend]) -> 
 
 
 @asynccontextmanager
+async def _monitored(settings: Settings, bot: EaselBot) -> AsyncIterator[None]:
+    metrics, listen = bot.services.metrics, settings.easel_metrics_listen
+    if metrics is None or listen is None:
+        yield
+        return
+    host, _, port = listen.rpartition(":")
+    metrics.probes = bot.probes
+    async with monitoring(metrics, bot.checks, host.strip("[]") or "127.0.0.1", int(port)):
+        yield
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("easel")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"  # run from its folder, without being installed
+
+
+@asynccontextmanager
 async def _background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
     try:
@@ -320,7 +356,7 @@ async def serve(settings: Settings) -> int:
     ):
         if not backends:
             log.warning("no backend is configured: set EASEL_LOCAL_MODEL=tiny to try the bot, or a vendor's key")
-        async with EaselBot(services) as bot:
+        async with EaselBot(services) as bot, _monitored(settings, bot):
             connection = asyncio.create_task(bot.start(settings.discord_token.get_secret_value()), name="Discord")
             ready = asyncio.create_task(bot.commands_synced.wait())
             stopping = asyncio.create_task(stop.wait())

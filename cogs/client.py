@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -35,6 +36,7 @@ from cogs.ui import modals
 from cogs.ui.buttons import ITEMS, Action, Book, is_ours
 from config.settings import Settings
 from domain.errors import Code, UserError
+from jobs.metrics import Probes
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +109,23 @@ class EaselBot(commands.AutoShardedBot):
         change_log = ChangeLog(services)
         self._quotas = QuotaCommands(services, completions, change_log)
         self._settings = SettingsCommands(services, change_log)
+
+    @property
+    def probes(self) -> Probes:
+        """What only the door knows, for the metrics."""
+        return Probes(
+            lambda: {shard: seconds for shard, seconds in self.latencies if math.isfinite(seconds)}, self._edits
+        )
+
+    def _edits(self) -> tuple[int, int]:
+        return self._progress.edits
+
+    def checks(self) -> dict[str, bool]:
+        """What has to hold for commands to be taken."""
+        return {
+            "commands": self.commands_synced.is_set(),
+            "gateway": not self.is_closed() and any(math.isfinite(seconds) for _, seconds in self.latencies),
+        }
 
     def offered(self) -> list[Offered]:
         """All commands that can work with what is configured, newly made."""

@@ -18,6 +18,10 @@ class EditBudget:
         self._clock = clock
         self._sent: deque[float] = deque(maxlen=PER_SECOND)
         self._last: dict[Hashable, float] = {}
+        self.sent = 0
+        """Edits that were let through."""
+        self.put_off = 0
+        """Times that an edit had to wait for its turn."""
 
     def take(self, channel_id: int, message_id: int) -> float:
         """0 where the edit may be sent now (it is counted), else the seconds until it is worth asking again."""
@@ -29,7 +33,9 @@ class EditBudget:
             self._last.get(card, -CARD_SECONDS + now) + CARD_SECONDS - now,
         )
         if wait > 1e-9:
+            self.put_off += 1
             return wait
+        self.sent += 1
         self._sent.append(now)
         self._forget(now)
         self._last[channel] = self._last[card] = now

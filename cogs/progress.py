@@ -68,6 +68,11 @@ class ProgressCards:
         self._work = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def edits(self) -> tuple[int, int]:
+        """Edits that were sent, and how often one had to wait for its turn."""
+        return self._budget.sent, self._budget.put_off
+
     def start(self) -> None:
         """Begin to listen."""
         self._spawn(_forever(self._listen))

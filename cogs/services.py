@@ -14,6 +14,7 @@ from jobs.confirmations import Confirmations
 from jobs.dispatcher import Dispatcher
 from jobs.events import EventStream
 from jobs.intake import Intake
+from jobs.metrics import Metrics
 from jobs.originals import Originals
 from jobs.outbox import Outbox
 from jobs.pictures import Pictures
@@ -49,5 +50,7 @@ class Services:
     jobs: JobStore
     """For reading."""
     clock: Callable[[], datetime]
+    metrics: Metrics | None
+    """None where nobody wants them."""
     loras: Callable[[], Sequence[str]]
     """Names of the LoRAs that the GPU workers have, as far as they have told."""

@@ -239,6 +239,11 @@ class Settings(BaseSettings):
     openai_images_output_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Hosts of their pictures, with `url`, separated by commas; `*.` = any subdomain."
     )
+    easel_metrics_listen: str | None = Field(
+        None,
+        pattern=r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):)?\d{1,5}$",
+        description="Port (on loopback) or `host:port` of /metrics, /healthz and /readyz. None: nobody listens.",
+    )
     easel_webhook_listen: str | None = Field(
         None,
         pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$",
