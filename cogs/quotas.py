@@ -16,8 +16,10 @@ from cogs.options import CommandOption, malformed, read_choice, read_flag, read_
 from cogs.services import Services
 from cogs.slash import SlashCommand, group, slash
 from cogs.ui import lists, texts, words
+from cogs.ui.language import speaking
 from domain.errors import Code, UserError
 from domain.job import Place
+from domain.language import Language
 from domain.money import MicroUSD, micro_usd
 from domain.quota import Subject, Unit, Window
 from jobs.quotas import Asker
@@ -383,7 +385,9 @@ class QuotaCommands:
                 if rule.unit is Unit.MONEY and rule.subject is Subject.GUILD:
                     usage = (await quotas.preview(rule)).usage
                     assert usage is not None
-                    label = words.allowance(rule.unit, rule.limit, rule.window)
+                    with speaking(Language.ENGLISH):
+                        # As all of the charts: they are drawn with a font that has no other letters.
+                        label = words.allowance(rule.unit, rule.limit, rule.window)
                     budgets.append((label, usage))
         review = await self._services.reports.review(guild_id, user_id, days, zone, budgets)
         return review, await self._services.reports.draw(review.report)
