@@ -8,7 +8,10 @@ from diffusers import HiDreamImageTransformer2DModel
 
 from backends.worker.acceleration.accelerate import Hardware, Means, accelerate, means
 from backends.worker.acceleration.attention import PackedAttention
+from backends.worker.engine.step_cache import caching
+from backends.worker.engine.tea_cache import CURVES
 from config.settings import LocalSpeed
+from domain.accelerators import CacheKind, StepCache
 from tests.worker.acceleration.small import build_transformer, difference, inputs, predict
 
 SIZES = [(16, 16), (8, 8), (8, 16), (16, 4)]
@@ -179,6 +182,23 @@ class TestCompiled:
         known = kernels.made
         for size in ((16, 8), (4, 16), (12, 14)):
             predict(transformer, **inputs(*size))
+        assert kernels.made == known
+
+    def test_a_step_cache_skips_compiled_blocks_too(self, transformer: HiDreamImageTransformer2DModel) -> None:
+        """First Block Cache with a threshold that everything is below: only the first block of each later step."""
+        kernels = Kernels()
+        accelerate(transformer, Means(grouped=True, compiled=True), kernels)
+        first = predict(transformer, **inputs())
+        known = kernels.made
+        blocks = (*transformer.double_stream_blocks, *transformer.single_stream_blocks)
+        computed: list[int] = []
+        for place, block in enumerate(blocks):
+            block.register_forward_hook(lambda *_, place=place: computed.append(place))
+        cache = StepCache(CacheKind.FIRST_BLOCK, float("inf"), start=0, end=3, max_consecutive=5)
+        with caching(transformer, cache, CURVES["dev"]):
+            answers = [predict(transformer, **inputs()) for _ in range(3)]
+        assert computed == [0, 1, 2, 3, 0, 0]
+        assert all(difference(answer, first) < 0.01 for answer in answers)
         assert kernels.made == known
 
     def test_undone_nothing_is_compiled(self, transformer: HiDreamImageTransformer2DModel) -> None:
