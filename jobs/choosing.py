@@ -106,8 +106,10 @@ class Chooser:
         async with self._database.reading() as reader:
             if wishes is None:
                 wishes = wishes_of(await self._guilds.settings(reader, job.place.guild_id))
-            held = await self._ledger.held(reader, job.id, Unit.MONEY)
-        question = self.question(job.request, offers, wishes, MicroUSD(held), queued)
+            held: MicroUSD | None = None
+            if any(offer.is_paid for offer in offers):
+                held = MicroUSD(await self._ledger.held(reader, job.id, Unit.MONEY))
+        question = self.question(job.request, offers, wishes, held, queued)
         return replace(question, turned_down=job.turned_down, before=job.offer)
 
     def question(

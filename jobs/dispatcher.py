@@ -153,6 +153,7 @@ class Dispatcher:
     async def _start_first(self, ready: Sequence[Waiting], clocks: FairClocks, now: float) -> bool:
         """Start the first job in fair order that a free backend can run; False where there is none."""
         seen: dict[str, Job | None] = {}
+        asked: dict[str, Choice | NoChoice] = {}
         possible: dict[tuple[tuple[str, ...], Wishes], bool] = {}
         settings = await self._chooser.settings(job.guild_id for job in ready)
         wishes = {guild_id: wishes_of(found) for guild_id, found in settings.items()}
@@ -161,8 +162,9 @@ class Dispatcher:
             boat = waiting.offers, wishes[waiting.guild_id]
             if boat not in possible:
                 job = seen[waiting.id] = await self._workshop.jobs.get(waiting.id)
-                choice = await self._chooser.choose(job, boat[1]) if job else None
-                possible[boat] = not (isinstance(choice, NoChoice) and choice.waiting) or _may_overtake(choice)
+                if job is not None:
+                    asked[job.id] = await self._chooser.choose(job, boat[1])
+                possible[boat] = job is None or _may_start(asked[job.id])
         running: Counter[tuple[int, int]] = Counter()
         for run in self._runs.values():
             running[0, run.place.user_id] += 1
@@ -182,7 +184,9 @@ class Dispatcher:
             job = seen[waiting.id] if waiting.id in seen else await self._workshop.jobs.get(waiting.id)
             if job is None or job.state is not JobState.QUEUED:
                 continue
-            choice = await self._chooser.choose(job, wishes[waiting.guild_id], queued)
+            choice = asked.get(job.id)
+            if choice is None or queued:
+                choice = await self._chooser.choose(job, wishes[waiting.guild_id], queued)
             match choice:
                 case Choice() if gave_way is None and self._gives_way(job, waiting, choice, now):
                     gave_way = job, waiting, choice
@@ -396,9 +400,12 @@ class Dispatcher:
         self._follow(job, offer, backend, place)
 
 
-def _may_overtake(choice: Choice | NoChoice | None) -> bool:
-    """Who stands first waits for a faster place; there, the line may be too long for those behind."""
-    return choice is not None and any(out.ruling is Ruling.WORTH_WAITING for out in choice.ruled_out)
+def _may_start(choice: Choice | NoChoice) -> bool:
+    """Whether those in the same boat have to be looked at one by one."""
+    if isinstance(choice, Choice) or not choice.waiting:
+        return True
+    # Who was asked waits for a faster place; there, the line may be too long for those behind.
+    return any(out.ruling is Ruling.WORTH_WAITING for out in choice.ruled_out)
 
 
 async def _set_within(event: asyncio.Event, seconds: float | None) -> None:

@@ -47,6 +47,9 @@ async def stand_in(**plan: Any) -> AsyncIterator[str]:
         url = (await process.stdout.readline()).decode().removeprefix("listening on ").strip()
         async with httpx.AsyncClient(trust_env=False) as client:
             await client.post(f"{url}/control/plan", json=plan)
+            # However slowly this machine starts jobs, some of them are too early.
+            early = {"route": "submit", "status": 429, "headers": {"Retry-After": "1"}, "times": 5}
+            await client.post(f"{url}/control/fault", json=early)
         yield url
     finally:
         process.kill()
