@@ -124,7 +124,7 @@ class EaselBot(commands.AutoShardedBot):
         """What has to hold for commands to be taken."""
         return {
             "commands": self.commands_synced.is_set(),
-            "gateway": not self.is_closed() and any(math.isfinite(seconds) for _, seconds in self.latencies),
+            "gateway": not self.is_closed() and bool(self._known_latencies()),
         }
 
     def offered(self) -> list[Offered]:
