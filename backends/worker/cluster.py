@@ -47,7 +47,7 @@ def run_cluster(settings: Settings, root: Path, *, host: str | None, port: int |
     host, port, ray_port = host or "127.0.0.1", port or DEFAULT_PORT, ray_port or DEFAULT_RAY_PORT
     token = _token(settings, host)
     stop = threading.Event()
-    _end_by_signals(stop)
+    _end_by_signals(stop, at_once=True)
     head = [
         *("--head", f"--node-ip-address={host}", f"--port={ray_port}", "--include-dashboard=false"),
         # Ray's client server cannot be left out; out of the way of another cluster's on this machine it can be put.
@@ -60,7 +60,7 @@ def run_cluster(settings: Settings, root: Path, *, host: str | None, port: int |
 
         replicas.connect(f"{host}:{ray_port}")
         # Ray has put its own in the place of ours.
-        _end_by_signals(stop)
+        _end_by_signals(stop, at_once=True)
         try:
             least = settings.easel_cluster_min_replicas
             bounds = replicas.Bounds(least, max(least, settings.easel_cluster_max_replicas))
@@ -70,6 +70,7 @@ def run_cluster(settings: Settings, root: Path, *, host: str | None, port: int |
             problem = f"Ray Serve does not start: {str(error).splitlines()[0]}"
             raise OperatorError(Code.SETTING_INVALID, setting="cluster", problem=problem) from error
         else:
+            _end_by_signals(stop)
             log.info("listening on %s:%d", host, port)
             while not stop.is_set() and node.poll() is None:
                 stop.wait(0.5)
@@ -151,6 +152,13 @@ def _wait_for(host: str, port: int, node: "subprocess.Popen[bytes]", stop: threa
             stop.wait(0.2)
 
 
-def _end_by_signals(stop: threading.Event) -> None:
+def _end_by_signals(stop: threading.Event, *, at_once: bool = False) -> None:
+    """``at_once``: leave what is being waited for, through everything that has to be closed."""
+
+    def end(_number: int, _frame: object) -> None:
+        stop.set()
+        if at_once:
+            raise SystemExit(0)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
