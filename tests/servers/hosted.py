@@ -156,7 +156,8 @@ class HostedServer:
 
     async def _control_fault(self, request: web.Request) -> web.Response:
         given = await request.json()
-        self.fail(given.pop("route"), *[Fault(**given)] * given.pop("times", 1))
+        route, times = given.pop("route"), given.pop("times", 1)
+        self.fail(route, *[Fault(**given)] * times)
         return web.json_response({})
 
     async def _control_plan(self, request: web.Request) -> web.Response:
