@@ -22,7 +22,6 @@ import aiohttp
 import discord
 import httpx
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 
 import db.database
@@ -40,8 +39,8 @@ from cogs.ui import texts
 from config import settings as configuration
 from config.blocklist import load_blocklist
 from config.catalogue import Catalogue, load_presets
+from config.logs import log_to_stderr
 from config.parameters import Option
-from config.redaction import Redaction
 from config.settings import Settings
 from db.album import AlbumStore
 from db.audit import AuditStore
@@ -54,7 +53,7 @@ from db.ledger import LedgerStore
 from db.reports import ReportStore
 from db.safety import SafetyStore
 from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
-from domain.money import FREE
+from domain.money import FREE, MicroUSD, format_usd, micro_usd
 from domain.request import Kind
 from jobs import checkup, pause
 from jobs.administration import Administration
@@ -62,6 +61,7 @@ from jobs.album import Album
 from jobs.attachments import Attachments
 from jobs.choosing import Chooser
 from jobs.confirmations import Confirmations
+from jobs.corrections import Corrections
 from jobs.dispatcher import Dispatcher
 from jobs.doorkeeper import Doorkeeper
 from jobs.estimates import Estimates
@@ -78,6 +78,7 @@ from jobs.queue import Queue
 from jobs.quotas import Quotas
 from jobs.removal import Removal
 from jobs.reports import Reports
+from jobs.safeguards import Safeguards
 from jobs.workshop import Workshop
 
 log = logging.getLogger("easel")
@@ -184,6 +185,7 @@ async def house(
             ring=outbox.ring,
         )
         confirmations = Confirmations(database, ConfirmationStore(), guilds, quotas, settings, clock)
+        safety = SafetyStore(database)
         moderation = Moderation([WordModerator(load_blocklist(settings.easel_blocklist))])
         intake = Intake(
             database=database,
@@ -197,7 +199,7 @@ async def house(
             settings=settings,
             estimates=estimates,
             events=events,
-            doorkeeper=Doorkeeper(database, guilds, SafetyStore(database), moderation, catalogue),
+            doorkeeper=Doorkeeper(database, guilds, safety, moderation, catalogue),
             confirmations=confirmations,
             clock=clock,
             wake=dispatcher.wake,
@@ -231,6 +233,7 @@ async def house(
             queue=queue,
             quotas=quotas,
             administration=administration,
+            safeguards=Safeguards(database, safety, AuditStore(database), clock),
             reports=Reports(ReportStore(database), clock, settings.easel_data_dir / "charts"),
             outbox=outbox,
             removal=Removal(database, jobs, pictures),
@@ -436,6 +439,19 @@ async def back_up(settings: Settings, target: Path) -> int:
     return FINE
 
 
+async def correct(settings: Settings, job_id: str, charged: MicroUSD) -> int:
+    """Note what a job really cost, also while the bot runs."""
+    path = settings.easel_data_dir / DATABASE_NAME
+    if not path.is_file():
+        problem = f"there is no database at {path}"
+        raise OperatorError(Code.SETTING_INVALID, setting="EASEL_DATA_DIR", problem=problem)
+    async with Database.open(path) as database:
+        jobs, ledger, audit = JobStore(database, 0), LedgerStore(database), AuditStore(database)
+        made = await Corrections(database, jobs, ledger, audit, utc_now).correct(job_id, charged)
+    _say(f"Job {job_id} counts {format_usd(made.after)} now; it counted {format_usd(made.before)}.")
+    return FINE
+
+
 async def examine(settings: Settings) -> int:
     """Look at everything, and print what was found."""
     sick = False
@@ -456,7 +472,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = configuration.load()
         # A worker that the bot started logs through the bot, which adds the time.
-        _log_to_stderr(settings, with_time=not getattr(given, "exit_with_stdin", False))
+        log_to_stderr(settings, with_time=not getattr(given, "exit_with_stdin", False))
+        # There is no voice here, so nothing is missing for it.
+        discord.VoiceClient.warn_nacl = False
+        discord.VoiceClient.warn_dave = False
         match given.command:
             case "run":
                 return asyncio.run(serve(settings))
@@ -481,6 +500,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 pause.resume(settings.easel_data_dir)
                 _say("Jobs are taken in again.")
                 return FINE
+            case "correct":
+                return asyncio.run(correct(settings, given.job, given.charged))
             case _:
                 return asyncio.run(back_up(settings, given.file))
     except EaselError as error:
@@ -521,9 +542,19 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help="check the settings, the data and every backend")
     commands.add_parser("pause", help="take in nothing new, at once and until resumed; no restart is needed")
     commands.add_parser("resume", help="take jobs in again")
+    correction = commands.add_parser("correct", help="note what a paid job of unknown outcome really cost")
+    correction.add_argument("job", metavar="JOB", help="its id, as on its card and in the ledger's CSV file")
+    correction.add_argument("--charged", type=_dollars, required=True, metavar="USD", help="what the vendor charged")
     backup = commands.add_parser("backup", help="copy the database while the bot runs")
     backup.add_argument("file", type=Path, metavar="FILE")
     return parser
+
+
+def _dollars(text: str) -> MicroUSD:
+    try:
+        return micro_usd(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("an amount in US dollars, such as 0.024") from error
 
 
 def _port(text: str) -> int:
@@ -531,25 +562,6 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError("a port is between 0 and 65535")
     return port
-
-
-def _log_to_stderr(settings: Settings, *, with_time: bool) -> None:
-    handler: logging.Handler
-    if sys.stderr.isatty():
-        handler = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
-        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
-    else:
-        handler = logging.StreamHandler()
-        time = "%(asctime)s " if with_time else ""
-        handler.setFormatter(logging.Formatter(f"{time}%(levelname)-7s %(name)s: %(message)s"))
-    handler.addFilter(Redaction.of(settings))
-    logging.basicConfig(level=settings.easel_log_level, handlers=[handler], force=True)
-    if settings.easel_log_level != "DEBUG":
-        for chatty in ("httpx", "httpcore", "discord.gateway", "discord.client", "uvicorn.error"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
-    # There is no voice here, so nothing is missing for it.
-    discord.VoiceClient.warn_nacl = False
-    discord.VoiceClient.warn_dave = False
 
 
 def _say(line: str) -> None:

@@ -32,12 +32,17 @@ class ChangeLog:
         They may read different languages: ``said`` is worded for each of the two, where it can be.
         Where the channel can't be written, the admin is told with the answer. Nothing in it pings.
         """
+        closed = await self.post(interaction, said)
+        shown = [answer or _worded(said), closed]
+        await privately(interaction, "\n".join(line for line in shown if line), file=file)
+
+    async def post(self, interaction: Interaction, said: Said) -> str:
+        """Post it in the log channel alone. Returns what the admin has to know where that can't be, else nothing."""
         assert interaction.guild_id is not None
-        shown = answer or _worded(said)
         channel_id = (await self._services.administration.settings(interaction.guild_id)).log_channel_id
-        if channel_id is not None and not await self._post(interaction, channel_id, said):
-            shown = f"{shown}\n{texts.fill(texts.LOG_CHANNEL_CLOSED, channel=channel_id)}"
-        await privately(interaction, shown, file=file)
+        if channel_id is None or await self._post(interaction, channel_id, said):
+            return ""
+        return texts.fill(texts.LOG_CHANNEL_CLOSED, channel=channel_id)
 
     async def _post(self, interaction: Interaction, channel_id: int, said: Said) -> bool:
         with speaking(public_language(interaction)):

@@ -25,14 +25,20 @@ from cogs.door import Door
 from cogs.errors import guarded, tell
 from cogs.languages import CommandTranslator, choose
 from cogs.lines import JobCommands
+from cogs.panel import SettingsPanel
 from cogs.pictures import PictureCommands
 from cogs.posting import Poster
 from cogs.progress import ProgressCards
 from cogs.quotas import QuotaCommands
 from cogs.results import ResultButtons
+from cogs.routing import RoutingCommands
+from cogs.safeguards import SafeguardCommands
+from cogs.server_commands import ServerCommands
+from cogs.server_settings import ServerSettings
 from cogs.services import Services
 from cogs.settings import SettingsCommands
-from cogs.ui import modals
+from cogs.slash import slash
+from cogs.ui import modals, panel, reporting
 from cogs.ui.buttons import ITEMS, Action, Book, is_ours
 from config.settings import Settings
 from domain.errors import Code, UserError
@@ -108,7 +114,19 @@ class EaselBot(commands.AutoShardedBot):
         self._results = ResultButtons(services, self._door, discretion)
         change_log = ChangeLog(services)
         self._quotas = QuotaCommands(services, completions, change_log)
-        self._settings = SettingsCommands(services, change_log)
+        server = ServerSettings(services, change_log)
+        self._panel = SettingsPanel(services, server)
+        self._safeguards = SafeguardCommands(services, server, self._door)
+        self._settings = SettingsCommands(
+            services,
+            change_log,
+            [
+                slash("panel", "Set up this server with menus", self._panel.open),
+                *ServerCommands(services, server, completions).commands(),
+                *RoutingCommands(server, services.order).commands(),
+                *self._safeguards.admin_commands(),
+            ],
+        )
 
     @property
     def probes(self) -> Probes:
@@ -129,7 +147,7 @@ class EaselBot(commands.AutoShardedBot):
 
     def offered(self) -> list[Offered]:
         """All commands that can work with what is configured, newly made."""
-        rooms = (self._pictures, self._jobs, self._album, self._quotas, self._settings)
+        rooms = (self._pictures, self._jobs, self._album, self._quotas, self._settings, self._safeguards)
         return [command for room in rooms for command in room.commands()]
 
     async def setup_hook(self) -> None:
@@ -180,8 +198,11 @@ class EaselBot(commands.AutoShardedBot):
         """What discord.py itself leaves unanswered: modals (ours are forms alone), and buttons nobody knows."""
         if interaction.type is discord.InteractionType.modal_submit:
             await guarded(interaction, self._submitted(interaction, interaction.custom_id or ""))
-        elif interaction.type is discord.InteractionType.component and not is_ours(interaction):
-            await guarded(interaction, self._stale(interaction))
+        elif interaction.type is discord.InteractionType.component:
+            if (part := panel.pressed(interaction.custom_id or "")) is not None:
+                await guarded(interaction, self._pressed_panel(interaction, *part))
+            elif not is_ours(interaction):
+                await guarded(interaction, self._stale(interaction))
 
     async def _submitted(self, interaction: Interaction, custom_id: str) -> None:
         check_server(interaction, self.services.settings)
@@ -191,8 +212,16 @@ class EaselBot(commands.AutoShardedBot):
             await self._pictures.submit_picture(interaction, *picture, modals.values(interaction))
         elif custom_id == modals.SOURCE_FORM:
             await self._pictures.submit_source(interaction, modals.values(interaction))
+        elif (reported := reporting.reported_job(custom_id)) is not None:
+            await self._safeguards.submit_report(interaction, reported, modals.values(interaction))
+        elif (form := panel.submitted(custom_id)) is not None:
+            await self._panel.submit(interaction, form, modals.values(interaction))
         else:
             raise UserError(Code.BUTTON_STALE)
+
+    async def _pressed_panel(self, interaction: Interaction, what: str, name: str) -> None:
+        check_server(interaction, self.services.settings)
+        await self._panel.press(interaction, what, name)
 
     async def _stale(self, interaction: Interaction) -> None:
         check_server(interaction, self.services.settings)

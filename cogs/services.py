@@ -22,6 +22,7 @@ from jobs.queue import Queue
 from jobs.quotas import Quotas
 from jobs.removal import Removal
 from jobs.reports import Reports
+from jobs.safeguards import Safeguards
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Services:
     quotas: Quotas
     administration: Administration
     reports: Reports
+    safeguards: Safeguards
     outbox: Outbox
     removal: Removal
     album: Album

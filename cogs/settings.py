@@ -13,7 +13,7 @@ from cogs.change_log import ChangeLog
 from cogs.options import CommandOption, malformed, read_integer, read_number, read_options
 from cogs.quotas import MessageChannel, read_id
 from cogs.services import Services
-from cogs.slash import group, slash
+from cogs.slash import SlashCommand, group, slash
 from cogs.ui import lists, texts, words
 from domain.guild import MAX_COOLDOWN_SECONDS, MAX_WEIGHT, MIN_WEIGHT
 
@@ -22,7 +22,8 @@ _ZONES: Final = tuple(sorted(zone for zone in available_timezones() if not zone.
 _FOLDED: Final = {zone.casefold(): zone for zone in _ZONES}
 
 
-def _read_zone(value: object) -> ZoneInfo:
+def read_zone(value: object) -> ZoneInfo:
+    """A time zone by its name. Raises UserError."""
     name = _FOLDED.get(str(value).strip().casefold().replace(" ", "_"))
     if name is None:
         raise malformed("zone", value, "a time zone such as Europe/Berlin; pick it from the list")
@@ -39,7 +40,7 @@ async def complete_zone(interaction: Interaction, typed: str) -> Sequence[tuple[
 
 _ZONE: Final = (
     CommandOption(
-        "zone", "In which days, weeks and months begin, such as Europe/Berlin", str, _read_zone, True,
+        "zone", "In which days, weeks and months begin, such as Europe/Berlin", str, read_zone, True,
         autocomplete="zone",
     ),
 )  # fmt: skip
@@ -70,9 +71,11 @@ _WEIGHT: Final = (
 class SettingsCommands:
     """The commands about a server's settings."""
 
-    def __init__(self, services: Services, log: ChangeLog) -> None:
+    def __init__(self, services: Services, log: ChangeLog, more: Sequence[SlashCommand] = ()) -> None:
+        """``more``: further commands of the group."""
         self._services = services
         self._log = log
+        self._more = more
 
     def commands(self) -> list[app_commands.Group]:
         """All of them, in one group."""
@@ -84,6 +87,7 @@ class SettingsCommands:
                 slash("timezone", "Set the server's time zone", self.set_zone, _ZONE, {"zone": complete_zone}),
                 slash("cooldown", "Make members wait between two jobs", self.set_cooldown, _COOLDOWN),
                 slash("log", "Post admins' changes in a channel", self.set_log, _LOG),
+                *self._more,
                 slash("weight", "Give a role more or less of the line", self.set_weight, _WEIGHT),
                 permissions=discord.Permissions(manage_guild=True),
             )
@@ -94,7 +98,8 @@ class SettingsCommands:
         guild_id = self._admin(interaction)
         administration = self._services.administration
         found = await in_time(interaction, administration.settings(guild_id), private=True)
-        await privately(interaction, embed=lists.settings(found, await administration.weights(guild_id)))
+        weights = await administration.weights(guild_id)
+        await privately(interaction, embed=lists.settings(found, weights, self._services.catalogue))
 
     async def set_zone(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/settings timezone"""

@@ -173,6 +173,13 @@ class Settings(BaseSettings):
     easel_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severity that is logged."
     )
+    easel_log_format: Literal["text", "json"] = Field(
+        "text", description="How lines are written: for people, or one JSON object each."
+    )
+    easel_log_private: bool = Field(
+        False,
+        description="Let prompts, and at DEBUG members' names and libraries' own lines, into the log. Keys never are.",
+    )
 
     wavespeed_api_key: SecretStr | None = Field(None, description="Key of WaveSpeedAI.")
     wavespeed_base_url: HttpUrl = Field(HttpUrl("https://api.wavespeed.ai"), description="WaveSpeedAI's API.")
@@ -251,6 +258,14 @@ class Settings(BaseSettings):
     )
     easel_webhook_public_url: HttpUrl | None = Field(
         None, description="How vendors reach it, e.g. https://easel.example; paths under /webhooks/ are used."
+    )
+    easel_operator_channel: int | None = Field(
+        None, ge=1, description="A channel, by its id, where reports from all servers are posted for the operator."
+    )
+    easel_operator_contact: str | None = Field(
+        None,
+        max_length=300,
+        description="How people reach the operator, shown in /about: a name, an address or a link.",
     )
     easel_blocklist: Path | None = Field(
         None, description="TOML file with phrases of your own that are refused in every server (docs/security.md)."

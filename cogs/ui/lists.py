@@ -5,9 +5,10 @@ from typing import Final
 
 import discord
 
-from cogs.ui import texts, words
+from cogs.ui import server_settings, texts, words
 from cogs.ui.cards import title
 from cogs.ui.language import say, translated
+from config.catalogue import Catalogue
 from domain.guild import GuildSettings
 from domain.job import UNDER_WAY, Job, JobState
 from domain.quota import Rule, Subject, Unit, Usage
@@ -104,15 +105,10 @@ def review(members: Sequence[int], filename: str, *, whole: bool) -> discord.Emb
     return embed
 
 
-def settings(found: GuildSettings, weights: Mapping[int, float]) -> discord.Embed:
+def settings(found: GuildSettings, weights: Mapping[int, float], catalogue: Catalogue) -> discord.Embed:
     """What the server's admins have set besides rules."""
-    channel = f"<#{found.log_channel_id}>" if found.log_channel_id is not None else say("none")
-    cooldown = words.duration(found.cooldown_seconds) if found.cooldown_seconds else say("none")
     lines = [
-        say("**Time zone** {zone}", zone=found.time_zone.key),
-        say("**Wait between two jobs** {time}", time=cooldown),
-        say("**Log channel** {channel}", channel=channel),
-        say("**Paused** yes: nothing new is taken in") if found.paused else say("**Paused** no"),
+        *server_settings.lines(found, catalogue),
         *(say("**Weight of** {role}: {weight}", role=f"<@&{role}>", weight=weight) for role, weight in weights.items()),
     ]
     return discord.Embed(colour=_COLOUR, title=say("Settings"), description=fitted(lines, RULES))

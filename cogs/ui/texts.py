@@ -99,6 +99,18 @@ LEFT_OUT: Final = "{model} does not take everything that this was made with. Lef
 REMOVED: Final = "removed"
 NOT_STARTED: Final = "not started"
 DEFAULTS: Final = "Left to the model: {options}"
+WORD_NOW_BLOCKED: Final = "Prompts with “`{text}`” are refused now, however it is written."
+PATTERN_NOW_BLOCKED: Final = "Prompts that fit the pattern `{text}` are refused now."
+NOW_UNBLOCKED: Final = "“`{text}`” is not refused any more."
+BLOCKED_TITLE: Final = "Refused in prompts"
+NOTHING_BLOCKED: Final = "The admins of this server have blocked nothing."
+BLOCKED_EVERYWHERE: Final = "What the models may not be used for is refused in every server: /about lists it."
+BANNED: Final = "<@{member}> can't use me in this server any more."
+BANNED_BECAUSE: Final = "<@{member}> can't use me in this server any more: {reason}"
+UNBANNED: Final = "<@{member}> can use me in this server again."
+BANS_TITLE: Final = "Banned here"
+NOBODY_BANNED: Final = "Nobody is banned here."
+REPORTED: Final = "Thank you. The admins of this server and my operator will look at it."
 NOTHING_CHARGED: Final = "Nothing was charged."
 CHARGED: Final = "Charged: {price}."
 
@@ -160,6 +172,21 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.NO_GALLERY: "The admins of this server have switched the gallery off. /history lists your own pictures.",
     Code.NEEDS_MANAGE_SERVER: "Only members with Manage Server can do that. /quota shows your own quota.",
     Code.BUTTON_STALE: "This button does not work any more. Use /imagine, or /reroll with the job's id.",
+    Code.NOTHING_TO_CHANGE: "Give at least one option: what shall be changed?",
+    Code.NOT_IN_THE_LIST: "That is not in the list, so there is nothing to remove. /settings show tells what is.",
+    Code.LAST_IN_THE_LIST: "That is the last one in the list. Allow another one first, or set `{option}` to allow all.",
+    Code.LIST_FULL: "The list can have {limit} entries, and it has so many. Remove one first; "
+    "of channels, a category counts as one.",
+    Code.WORD_NOT_USABLE: "“{text}” can't be looked for: a word or phrase has letters or digits, and at most {limit} "
+    "characters.",
+    Code.PATTERN_NOT_USABLE: "That pattern can't be used: {problem}. Patterns are regular expressions in RE2's syntax.",
+    Code.BLOCKED_ALREADY: "“{text}” is blocked already.",
+    Code.BLOCK_LIST_FULL: "{limit} of them can be blocked, and so many are. Remove one with /settings unblock first.",
+    Code.NOT_BLOCKED: "“{text}” is not blocked here. /settings blocked lists what is.",
+    Code.NOT_BANNED: "They are not banned here, so there is nothing to end. /settings bans lists who is.",
+    Code.REPORTED_ALREADY: "You have reported this already. Thank you: it will be looked at.",
+    Code.TOO_MANY_REPORTS: "You have made {limit} reports within a day, which is the most. Please talk to the admins.",
+    Code.NOT_A_RESULT: "That message carries no picture of mine.",
     Code.RULE_UNKNOWN: "There is no `rule` {rule} in this server. /quotas list shows all.",
     Code.NOT_EXEMPT: "That `member` is not exempt, so there is nothing to end. /quotas list shows who is.",
     Code.PAUSED_IN_SERVER: "The admins of this server have paused me, so I take in nothing new. "

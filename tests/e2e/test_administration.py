@@ -15,7 +15,7 @@ from tests.doubles import ScriptedBackend
 from tests.e2e.conftest import Bot, bot_with
 from tests.e2e.test_bad_input import nothing_happened, private_answer
 
-WITH_MEMBER = {"quotas grant", "quotas exempt", "quota"}
+WITH_MEMBER = {"quotas grant", "quotas exempt", "quota", "settings ban", "settings unban"}
 WITH_ROLE = {"settings weight"}
 
 
@@ -38,6 +38,22 @@ COMMANDS: list[tuple[str, dict[str, Any]]] = [
     ("settings cooldown", {"seconds": 5}),
     ("settings log", {}),
     ("settings weight", {"weight": 2.0}),
+    ("settings panel", {}),
+    ("settings channels", {"everywhere": True}),
+    ("settings roles", {"everybody": True}),
+    ("settings models", {"allow": "tiny"}),
+    ("settings defaults", {"imagine": "tiny"}),
+    ("settings limits", {"count": 1}),
+    ("settings results", {"private": True}),
+    ("settings nsfw", {"policy": "spoiler"}),
+    ("settings language", {"language": "de"}),
+    ("settings gallery", {"on": False}),
+    ("settings block", {"word": "fox"}),
+    ("settings unblock", {"text": "fox"}),
+    ("settings blocked", {}),
+    ("settings ban", {}),
+    ("settings unban", {}),
+    ("settings bans", {}),
 ]
 
 
