@@ -19,7 +19,7 @@ ended with             was anything accepted?      what the dispatcher does
 """
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -51,6 +51,8 @@ class Call:
     pictures: tuple[Picture, ...]
     source: Path | None
     """The input picture on disk, already checked and free of metadata."""
+    references: tuple[Path, ...] = field(default=(), kw_only=True)
+    """Further input pictures, as clean."""
     workspace: Path
     """An existing folder for the files that the backend writes; it is removed after the call."""
 

@@ -3,6 +3,8 @@
 The offer is a whitelist. A body holds the fields of the offer's parameters and its constants, nothing else.
 """
 
+from collections.abc import Sequence
+
 from pydantic import JsonValue
 
 from backends.base import RequestRefused
@@ -24,10 +26,10 @@ from domain.request import ImageRequest, Lora, Size
 Body = dict[str, JsonValue]
 
 
-def request_body(offer: Offer, request: ImageRequest, *, seed: int, picture: str | None = None) -> Body:
+def request_body(offer: Offer, request: ImageRequest, *, seed: int, pictures: Sequence[str] = ()) -> Body:
     """What to send for one picture with this seed.
 
-    ``picture`` is the input picture as the offer wants it (a URL, a data URI or base64). An option that the
+    ``pictures`` are the input pictures as the offer wants them (URLs, data URIs or base64). An option that the
     request leaves open is sent with the catalogue's default, where it has one: the vendor's may change.
     Raises RequestRefused for a request that the offer cannot honour (the catalogue may have changed since
     the job was queued).
@@ -70,8 +72,8 @@ def request_body(offer: Offer, request: ImageRequest, *, seed: int, picture: str
                 assert size is not None
                 body |= _size_fields(parameter, size)
             case PictureParameter():
-                if picture is not None:
-                    body[parameter.field] = [picture] if parameter.many else picture
+                if pictures:
+                    body[parameter.field] = list(pictures) if parameter.most > 1 else pictures[0]
     return body | offer.constants
 
 

@@ -220,16 +220,16 @@ class ComfyUIBackend:
 
     async def _graph(self, call: Call, picture: Picture) -> Body:
         inputs = request_body(
-            call.offer, call.request, seed=picture.seed, picture=await self._input_picture(call, picture)
+            call.offer, call.request, seed=picture.seed, pictures=await self._input_pictures(call, picture)
         )
         inputs[f"{MODEL_NODE}.unet_name"] = call.offer.target
         # A name of its own: what is saved under a known name with the same inputs is not made again and not told.
         inputs[f"{SAVE_NODE}.filename_prefix"] = f"easel/{picture.submission_id}"
         return filled(await asyncio.to_thread(load_graph, call.offer.model_key), inputs)
 
-    async def _input_picture(self, call: Call, picture: Picture) -> str | None:
+    async def _input_pictures(self, call: Call, picture: Picture) -> list[str]:
         if Option.IMAGE not in call.offer.parameters or call.source is None:
-            return None
+            return []
         content = await asyncio.to_thread(call.source.read_bytes)
         name = f"easel-{picture.submission_id}{call.source.suffix.lower()}"
         try:
@@ -241,7 +241,7 @@ class ComfyUIBackend:
         match answer.body:
             case {"name": str(stored), **rest} if stored:
                 subfolder = str(rest.get("subfolder", ""))
-                return f"{subfolder}/{stored}" if subfolder else stored
+                return [f"{subfolder}/{stored}" if subfolder else stored]
         raise BackendUnavailable(self._invalid("the upload's answer has no name"))
 
     # Following.

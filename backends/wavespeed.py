@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -204,7 +205,7 @@ class WaveSpeedBackend:
     async def run(self, call: Call) -> Events:
         """Submit once, then follow. See ``Backend.run``."""
         (picture,) = call.pictures
-        body = request_body(call.offer, call.request, seed=picture.seed, picture=await self._input_picture(call))
+        body = request_body(call.offer, call.request, seed=picture.seed, pictures=await self._input_pictures(call))
         # The operator's choice, for those of the fields that this endpoint documents.
         body |= {field: choice for field, choice in self._choices.items() if field in call.offer.constants}
         patience = call.offer.deadline_seconds if body.get("enable_sync_mode") else None
@@ -238,12 +239,15 @@ class WaveSpeedBackend:
         await self._api.aclose()
         await self._outputs.aclose()
 
-    async def _input_picture(self, call: Call) -> str | None:
+    async def _input_pictures(self, call: Call) -> list[str]:
         if Option.IMAGE not in call.offer.parameters or call.source is None:
-            return None
-        content = await asyncio.to_thread(call.source.read_bytes)
-        media_type = media_type_of(call.source)
-        file = (f"picture{call.source.suffix.lower()}", content, media_type)
+            return []
+        return [await self._uploaded(path) for path in (call.source, *call.references)]
+
+    async def _uploaded(self, path: Path) -> str:
+        content = await asyncio.to_thread(path.read_bytes)
+        media_type = media_type_of(path)
+        file = (f"picture{path.suffix.lower()}", content, media_type)
         try:
             answer = await self._api.upload("/api/v3/media/upload/binary", field="file", file=file)
         except NoSuchRoute:

@@ -19,7 +19,7 @@ _SHORT: Final = {
     "negative": "negative_prompt",
     "cfg": "guidance",
 }
-_NO_FLAGS: Final = frozenset({"prompt", "image", "link", "job"})
+_NO_FLAGS: Final = frozenset({"prompt", "image", "image2", "image3", "link", "job"})
 
 
 def with_flags(given: Mapping[str, object], options: Sequence[CommandOption]) -> dict[str, object]:

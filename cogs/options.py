@@ -26,7 +26,7 @@ from config.parameters import (
 )
 from config.sizes import Ratio
 from domain.errors import Code, UserError
-from domain.request import MAX_COUNT, MAX_PROMPT_CHARACTERS, MAX_SEED, Kind, Lora, PictureFormat, Size
+from domain.request import MAX_COUNT, MAX_PROMPT_CHARACTERS, MAX_REFERENCES, MAX_SEED, Kind, Lora, PictureFormat, Size
 
 Read = Callable[[object], object]
 Given = Mapping[str, object]
@@ -212,6 +212,12 @@ _LORA: Final = CommandOption(
     field="loras",
 )
 _IMAGE: Final = CommandOption("image", "The picture to change", discord.Attachment, read_attachment)
+_REFERENCES: Final = tuple(
+    CommandOption(
+        f"image{number}", "Another picture, to take a subject or a style from", discord.Attachment, read_attachment
+    )
+    for number in range(2, 2 + MAX_REFERENCES)
+)
 _LINK: Final = CommandOption(
     "link",
     "Instead of an image: link to a picture of mine, or to any picture on Discord",
@@ -230,6 +236,7 @@ def options_for(kind: Kind, catalogue: Catalogue) -> list[CommandOption]:
         (None, _prompt(kind)),
         (Option.IMAGE, _IMAGE if kind is Kind.EDIT else None),
         (Option.IMAGE, _LINK if kind is Kind.EDIT else None),
+        *((Option.IMAGE, option) for option in _REFERENCES[: max(0, max(o.pictures_taken for o in offers) - 1)]),
         (None, _MODEL),
         (Option.SIZE, _SIZE if kind is Kind.IMAGINE else None),
         (None, COUNT if kind is Kind.IMAGINE else None),

@@ -1,7 +1,7 @@
 """/imagine, /edit and /reroll, and the buttons and the modal that do the same."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import discord
 from discord import app_commands
@@ -36,7 +36,7 @@ from config.parameters import Option
 from config.sizes import Ratio, nearest
 from domain.errors import Code, UserError
 from domain.job import Job
-from domain.request import MAX_SEED, ImageRequest, Kind
+from domain.request import MAX_SEED, ImageRequest, InputPicture, Kind
 from jobs.house_rules import default_model
 from jobs.pictures import MAX_INPUT_BYTES
 
@@ -132,10 +132,13 @@ class PictureCommands:
         self._door.check_place(interaction)
         given = self._read(Kind.EDIT, read_options(self._edit_options, values))
         image, link = given.pop("image", None), given.pop("link", None)
+        further = [given.pop(name, None) for name in ("image2", "image3")]
+        references = [of_attachment(one) for one in further if isinstance(one, discord.Attachment)]
         if isinstance(image, discord.Attachment) and link is None:
-            await self._edit(interaction, given, of_attachment(image))
+            await self._edit(interaction, given, of_attachment(image), references)
         elif isinstance(link, str) and image is None:
-            await self._edit(interaction, given, of_link(interaction, link, self._services.attachments))
+            source = of_link(interaction, link, self._services.attachments)
+            await self._edit(interaction, given, source, references)
         else:
             raise UserError(Code.IMAGE_OR_LINK)
 
@@ -160,24 +163,46 @@ class PictureCommands:
         await self._edit(interaction, self._read(Kind.EDIT, _form(values)), source)
 
     async def _edit(
-        self, interaction: Interaction, given: Mapping[str, object], source: Source | LinkedMessage
+        self,
+        interaction: Interaction,
+        given: Mapping[str, object],
+        source: Source | LinkedMessage,
+        references: Sequence[Source] = (),
     ) -> None:
+        if references and "model" not in given:
+            given = {**given, "model": await self._model_for_several(interaction, 1 + len(references))}
         wish = await self._request(interaction, Kind.EDIT, given)
+        model = self._services.catalogue.model(wish.model)
+        if references and len(references) >= model.pictures_taken:
+            raise UserError(Code.NO_OFFER, option=f"image{max(2, model.pictures_taken + 1)}", model=model.name)
         # What can be refused before anything is fetched never shows in public.
         await self._services.intake.check(wish, asker(interaction))
-        if isinstance(source, Source) and source.size > MAX_INPUT_BYTES:
-            raise UserError(Code.PICTURE_TOO_LARGE, size=source.size, limit=MAX_INPUT_BYTES)
+        for one in (source, *references):
+            if isinstance(one, Source) and one.size > MAX_INPUT_BYTES:
+                raise UserError(Code.PICTURE_TOO_LARGE, size=one.size, limit=MAX_INPUT_BYTES)
 
         async def prepare() -> ImageRequest:
             found = source
             if isinstance(found, LinkedMessage):
                 found = await fetched(interaction, found, self._services.attachments)
-            data = await self._services.attachments.fetch(found.url, found.size)
-            accepted = await self._services.pictures.accept(data, found.filename)
-            picture = accepted.model_copy(update={"adult": is_adult(interaction, found.url)})
-            return wish.model_copy(update={"source": picture, "spoiler": wish.spoiler or found.spoiler})
+            picture, *others = [await self._accepted(interaction, one) for one in (found, *references)]
+            spoiler = wish.spoiler or any(one.spoiler for one in (found, *references))
+            return wish.model_copy(update={"source": picture, "references": tuple(others), "spoiler": spoiler})
 
         await self._door.order_after(interaction, wish.prompt, prepare)
+
+    async def _accepted(self, interaction: Interaction, source: Source) -> InputPicture:
+        """One after the other: each may take half a gigabyte for a moment."""
+        data = await self._services.attachments.fetch(source.url, source.size)
+        accepted = await self._services.pictures.accept(data, source.filename)
+        return accepted.model_copy(update={"adult": is_adult(interaction, source.url)})
+
+    async def _model_for_several(self, interaction: Interaction, pictures: int) -> str:
+        """The usual model, or the first that takes so many pictures where the usual one does not."""
+        guild_id = check_server(interaction, self._services.settings)
+        usual = await self._model(guild_id, Kind.EDIT, None)
+        able = [usual, *self._services.catalogue.models(Kind.EDIT)]
+        return next((model for model in able if model.pictures_taken >= pictures), usual).key
 
     async def reroll(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/reroll"""
@@ -276,10 +301,10 @@ class PictureCommands:
         await self._door.order(interaction, request, parent=job)
 
     async def _check_source(self, job: Job) -> None:
-        """Raise UserError (PICTURE_GONE) where an edit's own picture is not there any more."""
-        source = job.request.source
-        if source is not None and not await asyncio.to_thread(self._services.pictures.path(source.name).exists):
-            raise UserError(Code.PICTURE_GONE)
+        """Raise UserError (PICTURE_GONE) where a picture that an edit began with is not there any more."""
+        for picture in job.request.inputs:
+            if not await asyncio.to_thread(self._services.pictures.path(picture.name).exists):
+                raise UserError(Code.PICTURE_GONE)
 
     async def _request(self, interaction: Interaction, kind: Kind, given: Mapping[str, object]) -> ImageRequest:
         model = await self._model(check_server(interaction, self._services.settings), kind, given.get("model"))

@@ -16,6 +16,7 @@ from config.parameters import (
     IntegerParameter,
     Option,
     Parameter,
+    PictureParameter,
     PresetParameter,
     SizeParameter,
     Strict,
@@ -110,6 +111,12 @@ class Offer(Strict):
         parameter = self.parameters.get(Option.SIZE)
         return parameter if isinstance(parameter, SizeParameter) else None
 
+    @property
+    def pictures_taken(self) -> int:
+        """How many pictures an edit may begin with; 0 where it takes none."""
+        parameter = self.parameters.get(Option.IMAGE)
+        return parameter.most if isinstance(parameter, PictureParameter) else 0
+
     def size_of(self, request: ImageRequest) -> Size | None:
         """The size that a picture of this request gets, or None where the offer takes no size."""
         parameter = self.sizes
@@ -158,6 +165,9 @@ class Offer(Strict):
                 parameter.check(option.value, value)
             except UserError as error:
                 yield error
+        if request.references and len(request.inputs) > self.pictures_taken:
+            surplus = f"image{max(2, self.pictures_taken + 1)}"
+            yield UserError(Code.NO_OFFER, option=surplus, model=self.model_key)
         speed, steps = self.parameters.get(Option.SPEED), self._steps_of(request)
         if isinstance(speed, PresetParameter) and steps is not None:
             try:
@@ -180,6 +190,11 @@ class Model(Strict):
     larger: tuple[str, ...] = ()
     """Keys of better or larger models for the same wish, the next one first."""
     offers: tuple[Offer, ...]
+
+    @property
+    def pictures_taken(self) -> int:
+        """How many pictures an edit with some offer of it may begin with."""
+        return max(offer.pictures_taken for offer in self.offers)
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from domain.accelerators import AcceleratorOptions
 from domain.errors import Code, UserError
-from domain.request import ImageRequest, InputPicture, Lora, LoraStage, Size
+from domain.request import MAX_REFERENCES, ImageRequest, InputPicture, Lora, LoraStage, Size
 
 
 class Option(StrEnum):
@@ -258,12 +258,12 @@ class SizeParameter(_OneField):
 class PictureParameter(_OneField):
     """An input picture. ``send_as`` says how it travels: as an uploaded file's URL or name, or inside the request.
 
-    ``many``: the field takes a list of pictures.
+    ``most``: how many pictures the field takes; above one it is a list.
     """
 
     type: Literal["picture"]
     send_as: Literal["url", "file", "data-uri", "base64"]
-    many: bool = False
+    most: Annotated[int, Field(ge=1, le=1 + MAX_REFERENCES)] = 1
 
     def check(self, option: str, value: Given) -> None:
         """Every picture was checked when it came."""

@@ -529,7 +529,9 @@ class JobStore:
         async with (
             self._database.reading() as reader,
             reader.execute(
-                "SELECT EXISTS (SELECT 1 FROM jobs WHERE json_extract(request, '$.source.name') = ? AND id <> ?"
+                "SELECT EXISTS (SELECT 1 FROM jobs WHERE (json_extract(request, '$.source.name') = ?1 OR EXISTS"
+                " (SELECT 1 FROM json_each(request, '$.references') WHERE json_extract(value, '$.name') = ?1))"
+                " AND id <> ?2"
                 " AND (state NOT IN ('posted', 'undeliverable') OR EXISTS"
                 " (SELECT 1 FROM tasks WHERE job_id = jobs.id AND picture IS NOT NULL)))",
                 (source, job_id),

@@ -10,6 +10,8 @@ MAX_PROMPT_CHARACTERS = 2000
 MAX_SEED = 2**31 - 1
 """The largest seed that every offer takes (the seed documents' smallest documented maximum)."""
 MAX_COUNT = 4
+MAX_REFERENCES = 2
+"""Pictures of an edit besides the one that is changed."""
 
 
 class Kind(StrEnum):
@@ -134,10 +136,17 @@ class ImageRequest(BaseModel):
     format: PictureFormat = PictureFormat.PNG
     spoiler: bool = False
     source: InputPicture | None = None
+    references: Annotated[tuple[InputPicture, ...], Field(max_length=MAX_REFERENCES)] = ()
+    """Further pictures that an edit may take subjects or styles from."""
     adult: bool = False
     """What comes of it belongs into age-restricted channels alone; intake says so."""
     flagged_allowed: bool = False
     """It was asked for where pictures that a safety check marks may be shown; intake says so."""
+
+    @property
+    def inputs(self) -> tuple[InputPicture, ...]:
+        """All pictures that it begins with, the one that is changed first."""
+        return (*((self.source,) if self.source is not None else ()), *self.references)
 
     def seeds(self) -> list[int]:
         """The seed of each picture. The request's seed must have been drawn."""

@@ -82,7 +82,7 @@ def gated(settings: GuildSettings, asker: Asker, request: ImageRequest, *, adult
     if adult and settings.nsfw is NsfwPolicy.OFF:
         raise UserError(Code.ADULT_OFF)
     # A picture from an age-restricted channel may be as harmless as any, but nobody else has seen it yet.
-    adult = adult or (request.source is not None and request.source.adult)
+    adult = adult or any(picture.adult for picture in request.inputs)
     if adult and not asker.age_restricted:
         raise UserError(Code.ADULT_NOT_HERE)
     return request.model_copy(

@@ -30,9 +30,9 @@ class Removal:
             raise UserError(Code.JOB_NOT_OVER)
         for picture in job.pictures:
             await self._pictures.remove(picture.name)
-        source = job.request.source
-        if source is not None and not await self._jobs.others_use(source.name, job.id):
-            await self._pictures.remove(source.name)
+        for source in job.request.inputs:
+            if not await self._jobs.others_use(source.name, job.id):
+                await self._pictures.remove(source.name)
         await unpost(job)
         async with self._database.transaction() as tx:
             await self._jobs.removed(tx, job.id)

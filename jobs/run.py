@@ -84,6 +84,11 @@ class JobRun:
         self._sent = False
         """A call was made; else this start was none."""
 
+    @property
+    def private(self) -> tuple[str | None, ...]:
+        """What the person wrote: not for the log."""
+        return self._job.request.prompt, self._job.request.negative_prompt
+
     def can_cancel(self) -> bool:
         """A paid call that is on its way cannot be taken back; anything else can be dropped."""
         return self._record.state is not JobState.SUBMITTING
@@ -148,6 +153,9 @@ class JobRun:
                         source=self._workshop.pictures.path(self._job.request.source.name)
                         if self._job.request.source
                         else None,
+                        references=tuple(
+                            self._workshop.pictures.path(picture.name) for picture in self._job.request.references
+                        ),
                         workspace=workspace,
                     ),
                     remote_id,

@@ -79,7 +79,7 @@ def requests(draw: st.DrawFn, offer: Offer) -> ImageRequest:
 @given(data=st.data(), seed=st.integers(0, MAX_SEED))
 def test_whatever_is_allowed_to_ask_the_documents_allow_to_send(offer: Offer, data: st.DataObject, seed: int) -> None:
     request = data.draw(requests(offer))
-    body = request_body(offer, request, seed=seed, picture="https://example.org/a.png")
+    body = request_body(offer, request, seed=seed, pictures=["https://example.org/a.png"])
     check(offer.target, body)
     assert body["prompt"] == request.prompt
     assert body["seed"] == seed
@@ -171,5 +171,5 @@ def test_an_edit_keeps_the_proportions_of_its_picture() -> None:
     for width, height, size in [(100, 100, "2048*2048"), (1920, 1080, "2560*1440"), (600, 900, "1664*2496")]:
         source = InputPicture(name="a.png", width=width, height=height)
         request = ImageRequest(kind=Kind.EDIT, model=o1.model_key, prompt="blue", source=source)
-        body = request_body(o1, request, seed=1, picture="https://example.org/a.png")
+        body = request_body(o1, request, seed=1, pictures=["https://example.org/a.png"])
         assert (body["size"], body["images"]) == (size, ["https://example.org/a.png"])

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from backends.base import Accepted, BackendFailed, Call, HealthState, Made, Outc
 from backends.wavespeed import WaveSpeedBackend
 from config.settings import load
 from domain.errors import Code
-from domain.request import MAX_SEED, Size
+from domain.request import MAX_SEED, InputPicture, Size
 from tests.backends.calls import collect, make_call, offer
 from tests.backends.conftest import IMPATIENT, wavespeed
 from tests.doubles import FakeClock
@@ -81,6 +82,25 @@ async def test_an_edit_uploads_its_picture_first_and_sends_the_url(
         "enable_safety_checker": True,
     }
     assert [received.route for received in server.received][:2] == ["upload", "submit"]
+
+
+@pytest.mark.parametrize("model", ["hidream-o1-image-edit", "hidream-o1-image-dev-edit"])
+async def test_an_edit_with_references_uploads_each_and_sends_them_in_order(
+    server: WaveSpeedServer, clock: FakeClock, tmp_path: Path, model: str
+) -> None:
+    references = [tmp_path / "second.png", tmp_path / "third.png"]
+    inputs = [InputPicture(name=path.name, width=16, height=16) for path in references]
+    for path, colour in zip(references, ("red", "blue"), strict=True):
+        Image.new("RGB", (16, 16), colour).save(path)
+    call = make_call(offer(f"wavespeed:{model}"), tmp_path, references=tuple(inputs))
+    call = replace(call, references=tuple(references))
+    assert call.source is not None
+    async with wavespeed(server, clock) as backend:
+        events = await collect(backend.run(call))
+    assert isinstance(events[-1], Made)
+    assert list(server.uploads.values()) == [path.read_bytes() for path in (call.source, *references)]
+    (task,) = server.tasks.values()
+    assert task.body["images"] == [f"{server.url}/media/{name}" for name in server.uploads]
 
 
 @pytest.mark.parametrize(("model", "field"), [("hidream-e1-full", "image"), ("hidream-o1-image-edit", "images")])
