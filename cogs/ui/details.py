@@ -9,6 +9,7 @@ from cogs.ui import texts, words
 from cogs.ui.cards import model_name
 from cogs.ui.language import say, translated
 from config.catalogue import Catalogue
+from config.parameters import Option, PresetParameter
 from domain.job import Job, Task, TaskState
 
 _COLOUR: Final = discord.Colour(0x5865F2)
@@ -58,7 +59,7 @@ def _parameters(job: Job, catalogue: Catalogue) -> str:
         "guidance": words.number(request.guidance) if request.guidance is not None else None,
         "scheduler": request.scheduler,
         "lora": ", ".join(map(str, request.loras)) or None,
-        "speed": request.speed,
+        "speed": request.speed or _usual_speed(job, catalogue),
         "format": request.format.value,
         "spoiler": say("yes") if request.spoiler else None,
     }
@@ -67,6 +68,13 @@ def _parameters(job: Job, catalogue: Catalogue) -> str:
     if left:
         lines.append(texts.fill(texts.DEFAULTS, options=words.listed(left)))
     return "\n".join(lines)
+
+
+def _usual_speed(job: Job, catalogue: Catalogue) -> str | None:
+    """What a job for which nobody named a speed is made with; None where its offer has but one."""
+    offer = catalogue.offer(job.offer) if job.offer is not None else None
+    speed = offer.parameters.get(Option.SPEED) if offer is not None else None
+    return speed.default if isinstance(speed, PresetParameter) else None
 
 
 def _picture(task: Task) -> str:

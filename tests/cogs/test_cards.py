@@ -193,3 +193,12 @@ def test_the_longest_family_stays_within_discords_limits() -> None:
     descendants = tuple(replace(job, id=f"{number:040}", parent_id=job.id) for number in range(100, 140))
     found = Family(ancestors, job, descendants)
     check_limits(album.family(found, found.members), None)
+
+
+def test_details_say_at_which_speed_it_was_made() -> None:
+    def shown(job: Job) -> str:
+        return str(details(job, CATALOGUE)[0].fields[0].value)
+
+    assert "`speed` balanced" in shown(made(speed="balanced"))
+    assert "`speed` exact" in shown(made())
+    assert "`speed`" not in shown(replace(made(), offer="wavespeed:hidream-i1-dev"))
