@@ -38,7 +38,7 @@ from cogs.server_settings import ServerSettings
 from cogs.services import Services
 from cogs.settings import SettingsCommands
 from cogs.slash import slash
-from cogs.ui import modals, panel, reporting
+from cogs.ui import compose, modals, panel, reporting
 from cogs.ui.buttons import ITEMS, Action, Book, is_ours
 from config.settings import Settings
 from domain.errors import Code, UserError
@@ -210,6 +210,8 @@ class EaselBot(commands.AutoShardedBot):
             await self._pictures.submit_edit(interaction, job_id, modals.values(interaction))
         elif (picture := modals.edited_picture(custom_id)) is not None:
             await self._pictures.submit_picture(interaction, *picture, modals.values(interaction))
+        elif custom_id == compose.FORM:
+            await self._pictures.submit_compose(interaction, modals.values(interaction))
         elif custom_id == modals.SOURCE_FORM:
             await self._pictures.submit_source(interaction, modals.values(interaction))
         elif (reported := reporting.reported_job(custom_id)) is not None:

@@ -1,7 +1,7 @@
 """Gathers what the selector chooses by: the fleet, what a server's admins want, what was reserved, what was learned."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from db.database import Database
 from db.guilds import GuildStore
 from db.jobs import Waiting
 from db.ledger import LedgerStore
+from domain.errors import Code, UserError
 from domain.guild import GuildSettings
 from domain.job import Failure, Job
 from domain.money import MicroUSD
@@ -151,3 +152,12 @@ def wishes_of(settings: GuildSettings) -> Wishes:
     """What the selector needs to know of a guild's settings."""
     allowed = settings.allowed_backends
     return Wishes(settings.policy, None if allowed is None else frozenset(allowed), settings.spill_to_paid)
+
+
+def allowed(settings: GuildSettings, offers: Sequence[Offer]) -> list[Offer]:
+    """The offers at backends that the guild's admins allow. Raises UserError where there is none."""
+    backends = settings.allowed_backends
+    found = [offer for offer in offers if backends is None or offer.backend in backends]
+    if not found:
+        raise UserError(Code.BACKENDS_NOT_ALLOWED, model=offers[0].model_key)
+    return found

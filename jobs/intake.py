@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from config.catalogue import Catalogue, Offer
+from config.logs import bind_job
 from config.settings import Settings
 from db.confirmations import Unconfirmed
 from db.database import Database, Transaction
@@ -22,6 +23,7 @@ from domain.errors import Code, EaselError, OperatorError, UserError
 from domain.job import Answer, Job, Place
 from domain.quota import Unit
 from domain.request import MAX_COUNT, MAX_PROMPT_CHARACTERS, MAX_SEED, ImageRequest
+from jobs.choosing import allowed
 from jobs.confirmations import ConfirmationNeeded, Confirmations, TooDear
 from jobs.doorkeeper import Doorkeeper
 from jobs.estimates import Estimates, Quote
@@ -133,9 +135,10 @@ class Intake:
         self._pictures.check_space()
         let_in = await self._doorkeeper.look(request, asker)
         request = let_in.request
-        quote = self._estimates.quote(request, let_in.narrowed(self._able(request)))
+        quote = self._estimates.quote(request, allowed(let_in.settings, let_in.narrowed(self._able(request))))
         now = self._clock()
         job_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
+        bind_job(job_id, (request.prompt, request.negative_prompt))
         try:
             job = await self._take_in(job_id, request, asker, quote, now, interaction_id, answer, parent_id, answered)
             standing = await self._queue.standing(job_id)
