@@ -17,6 +17,7 @@ from cogs.posting import Poster, Unreachable
 from cogs.progress import ProgressCards
 from cogs.services import Services
 from cogs.ui import cards
+from config.logs import bind_job
 from domain.errors import Code, UserError
 from domain.job import WITHOUT_PICTURE, Failure, Job, JobState
 
@@ -90,6 +91,7 @@ class Delivery(commands.Cog):
         self._services.outbox.ring()
 
     async def _bring(self, job: Job) -> None:
+        bind_job(job.id, (job.request.prompt, job.request.negative_prompt))
         async with self._room:
             try:
                 if job.state in WITHOUT_PICTURE:

@@ -69,7 +69,8 @@ def _explain(interaction: Interaction, error: BaseException) -> str | None:
             return texts.OPTION_UNREADABLE
         case _:
             incident = secrets.token_hex(4)
-            log.error("incident %s in %r", incident, interaction, exc_info=error)
+            what = interaction.command.qualified_name if interaction.command is not None else interaction.type.name
+            log.error("incident %s in %s (interaction %s)", incident, what, interaction.id, exc_info=error)
             return texts.sentence(Code.UNEXPECTED, {"incident": incident})
 
 

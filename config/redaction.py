@@ -17,12 +17,12 @@ _TRACEBACKS = logging.Formatter()
 class Redaction(logging.Filter):
     """Put it on a handler: every record that passes is written without the secrets, tracebacks included."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    def __init__(self, secrets: Iterable[str], *, shortest: int = SHORTEST) -> None:
         super().__init__()
         spellings = {
             spelling
             for secret in secrets
-            if len(secret) >= SHORTEST
+            if len(secret) >= shortest
             for spelling in (
                 secret,
                 json.dumps(secret)[1:-1],

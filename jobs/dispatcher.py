@@ -14,6 +14,7 @@ from typing import Final, assert_never
 from backends.base import Backend
 from backends.selector import Choice, NoChoice, Ruling, Wishes
 from config.catalogue import Catalogue, Offer
+from config.logs import bind_job
 from db.database import Transaction
 from db.jobs import FairClocks, StaleMoveError, Waiting
 from domain.errors import Code, UserError
@@ -286,6 +287,7 @@ class Dispatcher:
         task.add_done_callback(self._followers.discard)
 
     async def _to_end(self, run: JobRun, place: str) -> None:
+        bind_job(run.job_id, run.private)
         try:
             await run.to_end()
         except Exception:

@@ -29,6 +29,7 @@ from backends.worker.protocol import (
     StartedEvent,
     StepEvent,
 )
+from config.logs import bind_job
 from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
 
 log = logging.getLogger(__name__)
@@ -198,6 +199,7 @@ class JobQueue:
         assert self.engine is not None
         if job.cancelled.is_set():
             return None
+        bind_job(job.body.job_id, (job.body.prompt, job.body.negative_prompt))
         try:
             return self.engine.make(job.body, job.source, watch)
         except Cancelled:
