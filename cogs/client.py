@@ -131,12 +131,10 @@ class EaselBot(commands.AutoShardedBot):
     @property
     def probes(self) -> Probes:
         """What only the door knows, for the metrics."""
-        return Probes(
-            lambda: {shard: seconds for shard, seconds in self.latencies if math.isfinite(seconds)}, self._edits
-        )
+        return Probes(lambda: dict(self._known_latencies()), lambda: self._progress.edits)
 
-    def _edits(self) -> tuple[int, int]:
-        return self._progress.edits
+    def _known_latencies(self) -> list[tuple[int, float]]:
+        return [(shard, seconds) for shard, seconds in self.latencies if math.isfinite(seconds)]
 
     def checks(self) -> dict[str, bool]:
         """What has to hold for commands to be taken."""
