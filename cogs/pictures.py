@@ -25,7 +25,7 @@ from cogs.sources import (
     of_link,
     of_message,
 )
-from cogs.ui import texts
+from cogs.ui import compose, texts
 from cogs.ui.modals import LINK as LINK_FIELD
 from cogs.ui.modals import PROMPT as PROMPT_FIELD
 from cogs.ui.modals import SEED as SEED_FIELD
@@ -33,11 +33,12 @@ from cogs.ui.modals import edit_again, edit_picture, edit_source
 from config.catalogue import Model
 from config.larger import refitted
 from config.parameters import Option
+from config.reading import estimated_tokens
 from config.sizes import Ratio, nearest
 from domain.errors import Code, UserError
 from domain.job import Job
 from domain.request import MAX_SEED, ImageRequest, InputPicture, Kind
-from jobs.house_rules import default_model
+from jobs.house_rules import allows_model, default_model
 from jobs.pictures import MAX_INPUT_BYTES
 
 
@@ -84,6 +85,7 @@ class PictureCommands:
                     },
                 )
             )
+            made.append(slash("compose", "Write a long prompt in a form, with room for all of it", self.compose))
         if self._edit_options:
             made.append(
                 slash(
@@ -125,7 +127,24 @@ class PictureCommands:
         """/imagine"""
         self._door.check_place(interaction)
         given = self._read(Kind.IMAGINE, read_options(self._imagine_options, values))
-        await self._door.order(interaction, await self._request(interaction, Kind.IMAGINE, given))
+        await self._order(interaction, await self._request(interaction, Kind.IMAGINE, given))
+
+    async def compose(self, interaction: Interaction, values: Mapping[str, object]) -> None:
+        """/compose"""
+        guild_id = self._door.check_place(interaction)
+        settings = await self._services.administration.settings(guild_id)
+        models = [model for model in self._services.catalogue.models(Kind.IMAGINE) if allows_model(settings, model.key)]
+        negative = any(option.name == Option.NEGATIVE_PROMPT for option in self._imagine_options)
+        await interaction.response.send_modal(compose.form(models, negative=negative))
+
+    async def submit_compose(self, interaction: Interaction, values: Mapping[str, str]) -> None:
+        """The form that /compose opened."""
+        self._door.check_place(interaction)
+        if not self._imagine_options:
+            raise UserError(Code.BUTTON_STALE)
+        filled = {"prompt": ""} | {name: text for name, text in values.items() if text.strip()}
+        given = self._read(Kind.IMAGINE, read_options(self._imagine_options, filled))
+        await self._order(interaction, await self._request(interaction, Kind.IMAGINE, given), counted=True)
 
     async def edit(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/edit"""
@@ -298,7 +317,20 @@ class PictureCommands:
         await self._check_source(job)
         # Intake draws a new seed where there is none, and checks everything anew.
         request = self._sized({**dict(job.request), "seed": None, **self._read(job.request.kind, changes)})
-        await self._door.order(interaction, request, parent=job)
+        await self._order(interaction, request, parent=job)
+
+    async def _order(
+        self, interaction: Interaction, request: ImageRequest, *, parent: Job | None = None, counted: bool = False
+    ) -> None:
+        """Bring it in; where the model does not read all of the prompt (or it is ``counted``), say how much."""
+        await self._door.order(interaction, request, parent=parent)
+        model = self._services.catalogue.model(request.model)
+        if model.reads is None:
+            return
+        tokens = estimated_tokens(request.prompt)
+        if counted or tokens > model.reads:
+            text = texts.READS if tokens <= model.reads else texts.READS_LESS
+            await privately(interaction, texts.fill(text, tokens=tokens, limit=model.reads, model=model.name))
 
     async def _check_source(self, job: Job) -> None:
         """Raise UserError (PICTURE_GONE) where a picture that an edit began with is not there any more."""

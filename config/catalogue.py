@@ -189,6 +189,8 @@ class Model(Strict):
     summary: Annotated[str, Field(max_length=100)]
     larger: tuple[str, ...] = ()
     """Keys of better or larger models for the same wish, the next one first."""
+    reads: Annotated[int | None, Field(gt=0)] = None
+    """Tokens of a prompt that its text encoders read; None where that is not known."""
     offers: tuple[Offer, ...]
 
     @property

@@ -94,13 +94,14 @@ def edited_picture(custom_id: str) -> tuple[str, int] | None:
 
 
 def values(interaction: discord.Interaction[Any]) -> dict[str, str]:
-    """The texts that were submitted, by custom_id."""
+    """The texts that were submitted, and the first of what was selected, by custom_id."""
     data = cast("Mapping[str, Any]", interaction.data or {})
-    return {
-        str(component["custom_id"]): str(component["value"])
-        for component in _walk(data.get("components", ()))
-        if "custom_id" in component and "value" in component
-    }
+    found = {}
+    for component in _walk(data.get("components", ())):
+        chosen = component.get("value", next(iter(component.get("values") or ()), None))
+        if "custom_id" in component and chosen is not None:
+            found[str(component["custom_id"])] = str(chosen)
+    return found
 
 
 def _walk(components: Any) -> Iterator[Mapping[str, Any]]:

@@ -95,6 +95,11 @@ ORIGINAL_TOO_LARGE: Final = (
     "Picture {number} has {size}, and no more than {limit} can be sent here: this is the best that fits."
 )
 REENCODED: Final = "Made smaller to fit into this server. The original: Details, then Original."
+READS: Final = "By estimate your prompt has about {tokens} of the {limit} tokens that {model} reads."
+READS_LESS: Final = (
+    "By estimate your prompt has about {tokens} tokens, and {model} reads the first {limit}. What matters most belongs "
+    "to the beginning."
+)
 LEFT_OUT: Final = "{model} does not take everything that this was made with. Left out: {options}."
 REMOVED: Final = "removed"
 NOT_STARTED: Final = "not started"
