@@ -106,17 +106,24 @@ class LedgerStore:
 
         Raises ValueError where more would be taken away than the job counted.
         """
-        rows = list(
-            await tx.execute_fetchall(
-                "SELECT min(bucket) AS bucket, coalesce(sum(used), 0) AS used FROM ledger"
-                " WHERE job_id = ? AND unit = ?",
-                (job_id, unit.value),
-            )
-        )
-        if rows[0]["used"] + used < 0:
-            raise ValueError(f"job {job_id} counted {rows[0]['used']} {unit.value}; {-used} cannot be taken away")
-        where = rows[0]["bucket"] if rows[0]["bucket"] is not None else bucket(at)
+        counted, where = await self._counted(tx, job_id, unit)
+        if counted + used < 0:
+            raise ValueError(f"job {job_id} counted {counted} {unit.value}; {-used} cannot be taken away")
+        where = where if where is not None else bucket(at)
         await _append(tx, [_Entry("correct", job_id, place, unit, where, held=0, used=used)], at)
+
+    async def counted(self, connection: aiosqlite.Connection, job_id: str, unit: Unit) -> int:
+        """What a job has counted of a unit, corrections included."""
+        return (await self._counted(connection, job_id, unit))[0]
+
+    async def _counted(self, connection: aiosqlite.Connection, job_id: str, unit: Unit) -> tuple[int, int | None]:
+        async with connection.execute(
+            "SELECT coalesce(sum(used), 0) AS used, min(bucket) AS bucket FROM ledger WHERE job_id = ? AND unit = ?",
+            (job_id, unit.value),
+        ) as cursor:
+            row = await cursor.fetchone()
+        assert row is not None
+        return row["used"], row["bucket"]
 
     async def balance(
         self,

@@ -1,5 +1,6 @@
 """The door, as a person and a supervisor see it: real processes, exit statuses, one line on the terminal."""
 
+import asyncio
 import os
 import re
 import signal
@@ -11,7 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from backends.base import OutcomeUnknown
 from docs.page import whole_bot
+from domain.errors import Code, EaselError
+from domain.job import JobState
+from tests.building import open_house
+from tests.doubles import ScriptedBackend
 
 ROOT = Path(__file__).parents[1]
 MEGABYTE = 2**20
@@ -54,6 +60,7 @@ def run_bot(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[st
         (["worker"], {}, "EASEL_LOCAL_MODEL"),
         (["worker", "--host", "0.0.0.0"], {"EASEL_LOCAL_MODEL": "tiny"}, "EASEL_WORKER_TOKEN"),
         (["backup", "/nowhere/copy.db"], {"EASEL_DATA_DIR": "/nowhere"}, "EASEL_DATA_DIR"),
+        (["correct", "abc", "--charged", "0.02"], {"EASEL_DATA_DIR": "/nowhere"}, "EASEL_DATA_DIR"),
     ],
 )
 def test_what_the_operator_has_to_mend_is_one_line_that_names_it(
@@ -68,7 +75,18 @@ def test_what_the_operator_has_to_mend_is_one_line_that_names_it(
     assert "canary" not in ended.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["paint"], ["sandbox", "--port", "high"], ["backup"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["paint"],
+        ["sandbox", "--port", "high"],
+        ["backup"],
+        ["correct", "abc"],
+        ["correct", "abc", "--charged", "-1"],
+        ["correct", "abc", "--charged", "much"],
+    ],
+)
 def test_bad_usage_ends_with_2_and_no_traceback(arguments: list[str]) -> None:
     ended = run_bot(*arguments)
     assert ended.returncode == 2
@@ -95,6 +113,41 @@ def test_backup_copies_a_database_that_is_in_use_and_overwrites_nothing(tmp_path
     assert "no folder" in nowhere.stderr
     with sqlite3.connect(copy) as connection:
         assert connection.execute("SELECT count(*) FROM boots").fetchone() == (1,)
+
+
+def test_pause_and_resume_hold_for_a_bot_that_runs_and_for_one_that_comes(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for _ in range(2):
+        paused = run_bot("pause", EASEL_DATA_DIR=str(data))
+        assert paused.returncode == 0
+        assert "still painted" in paused.stdout
+        assert (data / "paused").is_file()
+    for _ in range(2):
+        assert run_bot("resume", EASEL_DATA_DIR=str(data)).returncode == 0
+        assert not (data / "paused").exists()
+
+
+def test_a_lost_call_is_corrected_while_the_bot_runs(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    asyncio.run(leave_an_unknown_call(data))
+    with sqlite3.connect(data / "easel.db") as connection:
+        ((job_id,),) = connection.execute("SELECT id FROM jobs").fetchall()
+    with whole_bot(tmp_path / "bot.log", EASEL_DATA_DIR=str(data)):
+        corrected = run_bot("correct", job_id, "--charged", "0.004", EASEL_DATA_DIR=str(data))
+        missing = run_bot("correct", "nothing", "--charged", "1", EASEL_DATA_DIR=str(data))
+    assert corrected.returncode == 0, corrected.stderr
+    assert corrected.stdout == f"Job {job_id} counts $0.004 now; it counted $0.01.\n"
+    assert missing.returncode == 2
+    assert "no job of that id" in missing.stderr
+    with sqlite3.connect(data / "easel.db") as connection:
+        assert connection.execute("SELECT sum(used) FROM ledger WHERE unit = 'money'").fetchone() == (4_000,)
+
+
+async def leave_an_unknown_call(folder: Path) -> None:
+    """A data folder with one paid job whose answer was lost."""
+    lost = OutcomeUnknown(EaselError(Code.OUTCOME_UNKNOWN))
+    async with open_house(folder, {"wavespeed": ScriptedBackend("wavespeed", [lost], resumes=True)}) as house:
+        await house.reached((await house.ask("paid")).id, JobState.UNKNOWN)
 
 
 def test_the_doctor_finds_what_is_missing_and_says_what_to_do(tmp_path: Path) -> None:
