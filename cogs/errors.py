@@ -50,7 +50,8 @@ def _explain(interaction: Interaction, error: BaseException) -> str | None:
             log.debug("interaction %s was delivered twice", interaction.id)
             return None
         case UserError():
-            log.debug("refused: %s", error)
+            # Its code alone: the parameters are what people typed.
+            log.debug("interaction %s is refused: %s", interaction.id, error.code.value)
             return texts.of_error(error)
         case OperatorError():
             log.warning("refused: %s", error)

@@ -5,6 +5,7 @@ lines of libraries carry the id as well. Within a job's context its prompt is ta
 writes it: vendors echo prompts in their refusals.
 """
 
+import copy
 import logging
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, TextIO
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 from rich.console import Console
 from rich.logging import RichHandler
@@ -71,6 +73,17 @@ class JobContextFilter(logging.Filter):
         return True
 
 
+class _Json(JsonFormatter):
+    """Takes the traceback as the filters left it; the library would format it anew, secrets and all."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        if record.exc_text:
+            record = copy.copy(record)
+            record.exc_info = None
+        return super().format(record)
+
+
 def log_to_stderr(settings: Settings, *, with_time: bool = True) -> None:
     """Set the log up as the settings say. ``with_time``: False where whoever reads our lines adds it."""
     handler = make_handler(settings, sys.stderr, with_time=with_time)
@@ -85,10 +98,11 @@ def make_handler(settings: Settings, stream: TextIO, *, with_time: bool = True) 
     if settings.easel_log_format == "json" and with_time:
         handler = logging.StreamHandler(stream)
         handler.setFormatter(
-            JsonFormatter(
+            _Json(
                 ["asctime", "levelname", "name", "job", "message"],
                 rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
                 datefmt="%Y-%m-%dT%H:%M:%S%z",
+                reserved_attrs=[*RESERVED_ATTRS, "of_job"],
             )
         )
     elif stream.isatty():
