@@ -271,7 +271,8 @@ class Settings(BaseSettings):
         None, description="TOML file with phrases of your own that are refused in every server (docs/security.md)."
     )
     easel_presets: Path | None = Field(
-        None, description="TOML file with words of your own for `speed`: [worker.turbo] or [runware.turbo] and the options."
+        None,
+        description="TOML file with words of your own for `speed`: [worker.turbo] or [runware.turbo] and the options.",
     )
 
     @field_validator(
