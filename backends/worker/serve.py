@@ -100,7 +100,14 @@ def worker_app(settings: Settings, token: str | None) -> "Starlette":
     def make_engine() -> "Engine":
         from backends.worker.engine.torch_engine import TorchEngine
 
-        return TorchEngine(models, settings.easel_llama, loras=loras, speed=settings.easel_local_speed)
+        return TorchEngine(
+            models,
+            settings.easel_llama,
+            loras=loras,
+            speed=settings.easel_local_speed,
+            memory=settings.easel_local_memory,
+            vae_pixels=settings.easel_local_vae_pixels,
+        )
 
     return create_app(
         make_engine,

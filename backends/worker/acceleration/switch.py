@@ -59,7 +59,7 @@ def uncompiled() -> AbstractContextManager[None]:
 def has_plain_weights(transformer: nn.Module) -> bool:
     """Whether the blocks' products are plain ones; those of weights in 8 or 4 bits to save memory are not."""
     return all(
-        type(getattr(block, name)) is nn.Linear
+        type(part := getattr(block, name)) is nn.Linear and part.weight.dtype.itemsize > 1
         for block in transformer.modules()
         for name in ("to_q", "to_out", "w1", "w2")
         if isinstance(getattr(block, name, None), nn.Module)

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusers import HiDreamImagePipeline
+from diffusers import HiDreamImagePipeline, HiDreamImageTransformer2DModel
+from peft.tuners.lora import LoraLayer
 
 from backends.worker.engine.loading import LOADING_ERRORS, is_out_of_memory
 from domain.errors import Code, OperatorError
@@ -38,10 +39,19 @@ def wearing(pipeline: HiDreamImagePipeline, adapters: Sequence[Adapter], model: 
     try:
         for number, adapter in enumerate(worn):
             _load(pipeline, adapter, _key(number), model)
+        _compute_as(pipeline.transformer)
         pipeline.set_adapters([_key(number) for number in range(len(worn))], [adapter.weight for adapter in worn])
         yield
     finally:
         pipeline.unload_lora_weights()
+
+
+def _compute_as(transformer: HiDreamImageTransformer2DModel) -> None:
+    """Give the LoRAs the type in which the transformer computes: they got that of the weights they stand beside."""
+    for layer in transformer.modules():
+        if isinstance(layer, LoraLayer):
+            layer.lora_A.to(transformer.dtype)
+            layer.lora_B.to(transformer.dtype)
 
 
 def _key(number: int) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from backends.worker.descriptions import describe_target
 from backends.worker.engine.loading import GRID
+from backends.worker.engine.painting import use_tiles
 from backends.worker.variants import Variant
 from domain.request import Size
 
@@ -124,10 +125,11 @@ def edit_prompt(variant: Variant, instruction: str) -> str:
 
 
 @torch.no_grad()
-def source_latents(pipeline: HiDreamImagePipeline, source: Image.Image, size: Size) -> torch.Tensor:
+def source_latents(pipeline: HiDreamImagePipeline, source: Image.Image, size: Size, vae_pixels: int) -> torch.Tensor:
     """The source picture, resized to the canvas, as latents of shape (1, channels, height / 8, width / 8)."""
     fitted = source.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     pixels = pipeline.image_processor.preprocess(fitted).to(pipeline.vae.device, pipeline.vae.dtype)
+    use_tiles(pipeline.vae, size, vae_pixels)
     config = pipeline.vae.config
     latents: torch.Tensor = pipeline.vae.encode(pixels).latent_dist.mode()
     scaled: torch.Tensor = (latents - config.shift_factor) * config.scaling_factor

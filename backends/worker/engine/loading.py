@@ -5,13 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, HiDreamImagePipeline, HiDreamImageTransformer2DModel
+from diffusers import (
+    FlowMatchEulerDiscreteScheduler,
+    HiDreamImagePipeline,
+    HiDreamImageTransformer2DModel,
+    PipelineQuantizationConfig,
+)
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, LlamaForCausalLM
 
+from backends.worker.engine.packing import quantization, store_in_8_bits
 from backends.worker.engine.preview import PreviewProjection
-from backends.worker.engine.weights import download, find_model, same_files
-from backends.worker.variants import HUB_ID, LocalModel
+from backends.worker.engine.residency import Residency
+from backends.worker.engine.weights import find_llama, find_model, same_files
+from backends.worker.files import LARGE, SMALL
+from backends.worker.variants import LocalModel
+from config.settings import LocalMemory
 from domain.errors import Code, OperatorError
 
 ENCODERS = tuple(f"{part}{suffix}" for part in ("text_encoder", "tokenizer") for suffix in ("", "_2", "_3", "_4"))
@@ -57,9 +66,18 @@ class LoadedModel:
         return self.side**2
 
 
-def load(
-    model: LocalModel, llama: str, device: torch.device, dtype: torch.dtype, others: list[LoadedModel]
-) -> LoadedModel:
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the parts of the models are kept, and in what."""
+
+    device: torch.device
+    dtype: torch.dtype
+    """In what they compute."""
+    mode: LocalMemory
+    residency: Residency
+
+
+def load(model: LocalModel, llama: str, placement: Placement, others: list[LoadedModel]) -> LoadedModel:
     """Load a model; parts whose files equal those of ``others`` are shared with them.
 
     An editor's folder may hold a transformer alone (as HiDream-E1-1 does): the rest is then that of ``others``.
@@ -68,11 +86,12 @@ def load(
     """
     folder = find_model(model)
     try:
-        pipeline = _pipeline(model, folder, llama, dtype, others).to(device)
+        pipeline = _pipeline(model, folder, llama, placement, others)
+        _settle(pipeline, placement, others)
         previews = _previews(pipeline, others)
     except LOADING_ERRORS as error:
         if is_out_of_memory(error):
-            raise out_of_memory(model, device) from error
+            raise out_of_memory(model, placement.device) from error
         raise OperatorError(
             Code.MODEL_LOADING_FAILED, model=model.shown_name, problem=f"{type(error).__name__}: {first_line(error)}"
         ) from error
@@ -80,8 +99,9 @@ def load(
 
 
 def _pipeline(
-    model: LocalModel, folder: Path, llama: str, dtype: torch.dtype, others: list[LoadedModel]
+    model: LocalModel, folder: Path, llama: str, placement: Placement, others: list[LoadedModel]
 ) -> HiDreamImagePipeline:
+    dtype, packed = placement.dtype, quantization(placement.mode, placement.dtype)
     base = folder if (folder / "model_index.json").is_file() else None
     parts: dict[str, Any] = {"scheduler": FlowMatchEulerDiscreteScheduler()}  # each picture brings its own
     for name in SHARED:
@@ -96,22 +116,54 @@ def _pipeline(
                 problem="the folder holds a transformer alone; set EASEL_LOCAL_MODEL for the rest",
             )
         transformer = HiDreamImageTransformer2DModel.from_pretrained(
-            folder, subfolder="transformer", dtype=dtype, use_safetensors=True
+            folder,
+            subfolder="transformer",
+            dtype=dtype,
+            use_safetensors=True,
+            quantization_config=packed["transformer"] if packed else None,
         )
         return HiDreamImagePipeline(**parts, transformer=transformer)
     if "text_encoder_4" not in parts and not (base / "text_encoder_4" / "config.json").is_file():
-        parts |= _llama(llama, dtype)
-    return HiDreamImagePipeline.from_pretrained(base, dtype=dtype, use_safetensors=True, **parts)
+        parts |= _llama(llama, placement)
+    return HiDreamImagePipeline.from_pretrained(
+        base,
+        dtype=dtype,
+        use_safetensors=True,
+        quantization_config=PipelineQuantizationConfig(quant_mapping=packed) if packed else None,
+        **parts,
+    )
 
 
-def _llama(name: str, dtype: torch.dtype) -> dict[str, Any]:
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        if not HUB_ID.fullmatch(name):
-            raise OperatorError(Code.MODEL_NOT_FOUND, model=name, problem="EASEL_LLAMA names no folder or hub id")
-        folder = download(name)
-    encoder = LlamaForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+def _llama(name: str, placement: Placement) -> dict[str, Any]:
+    folder = find_llama(name)
+    packed = quantization(placement.mode, placement.dtype)
+    encoder = LlamaForCausalLM.from_pretrained(
+        folder,
+        dtype=placement.dtype,
+        use_safetensors=True,
+        quantization_config=packed["text_encoder_4"] if packed else None,
+    )
     return {"text_encoder_4": encoder, "tokenizer_4": AutoTokenizer.from_pretrained(folder)}
+
+
+def _settle(pipeline: HiDreamImagePipeline, placement: Placement, others: list[LoadedModel]) -> None:
+    """Pack what the mode wants packed, and put every part where it belongs; shared ones are there already."""
+    there = {id(part) for other in others for part in other.pipeline.components.values()}
+    new = {name: part for name, part in pipeline.components.items() if id(part) not in there}
+    large = [new[name] for name in LARGE if name in new]
+    for name in SMALL:
+        if name in new:
+            new[name].to(placement.device)
+    try:
+        for part in large:
+            if placement.mode is LocalMemory.FP8:
+                store_in_8_bits(part, placement.dtype)
+            placement.residency.add(part)
+    except LOADING_ERRORS:
+        placement.residency.forget(large)
+        raise
+    if "vae" in new:
+        placement.residency.add_decoder(pipeline.vae.decoder)
 
 
 def _previews(pipeline: HiDreamImagePipeline, others: list[LoadedModel]) -> PreviewProjection:

@@ -37,6 +37,16 @@ def find_model(model: LocalModel) -> Path:
     return folder
 
 
+def find_llama(name: str) -> Path:
+    """The folder of the fourth text encoder. Raises OperatorError (MODEL_NOT_FOUND, MODEL_LOADING_FAILED)."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if not HUB_ID.fullmatch(name):
+        raise OperatorError(Code.MODEL_NOT_FOUND, model=name, problem="EASEL_LLAMA names no folder or hub id")
+    return download(name)
+
+
 def download(hub_id: str) -> Path:
     """The local copy of a repository on the hub. Raises OperatorError."""
     try:
