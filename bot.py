@@ -71,6 +71,7 @@ from jobs.intake import Intake
 from jobs.metrics import Metrics
 from jobs.moderation import Moderation, WordModerator
 from jobs.monitoring import monitoring
+from jobs.offering import Offering
 from jobs.originals import Originals
 from jobs.outbox import Outbox
 from jobs.pictures import Pictures
@@ -231,6 +232,8 @@ async def house(
             attachments=attachments,
             dispatcher=dispatcher,
             queue=queue,
+            offering=Offering(database, guilds, catalogue, chooser, quotas, fleet, estimates, _keys(backends), clock),
+            estimates=estimates,
             quotas=quotas,
             administration=administration,
             safeguards=Safeguards(database, safety, AuditStore(database), clock),

@@ -25,6 +25,7 @@ from cogs.door import Door
 from cogs.errors import guarded, tell
 from cogs.languages import CommandTranslator, choose
 from cogs.lines import JobCommands
+from cogs.models import ModelCommands
 from cogs.panel import SettingsPanel
 from cogs.pictures import PictureCommands
 from cogs.posting import Poster
@@ -112,6 +113,7 @@ class EaselBot(commands.AutoShardedBot):
         discretion = Discretion(self, services)
         self._album = AlbumCommands(services, self._door, discretion, completions)
         self._results = ResultButtons(services, self._door, discretion)
+        self._models = ModelCommands(services)
         change_log = ChangeLog(services)
         self._quotas = QuotaCommands(services, completions, change_log)
         server = ServerSettings(services, change_log)
@@ -145,7 +147,7 @@ class EaselBot(commands.AutoShardedBot):
 
     def offered(self) -> list[Offered]:
         """All commands that can work with what is configured, newly made."""
-        rooms = (self._pictures, self._jobs, self._album, self._quotas, self._settings, self._safeguards)
+        rooms = (self._pictures, self._jobs, self._models, self._album, self._quotas, self._settings, self._safeguards)
         return [command for room in rooms for command in room.commands()]
 
     async def setup_hook(self) -> None:
@@ -239,7 +241,10 @@ class EaselBot(commands.AutoShardedBot):
 
     async def turned(self, interaction: discord.Interaction[Any], book: Book, page: int, search: str) -> None:
         """Another page of what can be looked through is wanted."""
-        await guarded(interaction, self._album.turn(interaction, book, page, search))
+        if book is Book.MODELS:
+            await guarded(interaction, self._models.turn(interaction, page))
+        else:
+            await guarded(interaction, self._album.turn(interaction, book, page, search))
 
     async def hid(self, interaction: discord.Interaction[Any]) -> None:
         """Somebody wants their pictures out of the gallery, or in it again."""

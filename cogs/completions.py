@@ -14,7 +14,6 @@ from config.suggestions import suggested_prompts
 from domain.errors import UserError
 from domain.job import Job
 from domain.request import ImageRequest, Kind, Size
-from jobs.house_rules import allows_model
 
 # The sizes that HiDream-I1 was trained on (its ComfyUI and Gradio front ends offer these), and smaller ones.
 COMMON_SIZES = tuple(
@@ -40,12 +39,11 @@ class Completions:
 
         async def complete(interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
             wanted = typed.strip().casefold()
-            administration = self._services.administration
-            settings = await administration.settings(interaction.guild_id or 0)
+            usable = await self._services.offering.usable(interaction.guild_id or 0, kind)
             return [
                 (words.label(f"{model.name} – {model.summary}"), model.key)
-                for model in self._services.catalogue.models(kind)
-                if allows_model(settings, model.key) and (wanted in model.key or wanted in model.name.casefold())
+                for model in usable
+                if wanted in model.key or wanted in model.name.casefold()
             ]
 
         return complete

@@ -48,7 +48,10 @@ class JobCommands:
         under_way = [job for job in open_jobs if job.state in UNDER_WAY]
         # What is asked for in channels that the member can't read is counted, but not shown.
         readable = {job.id: job for job in open_jobs if can_see(interaction, job.place)}
-        await privately(interaction, embed=lists.queue(under_way, line, readable))
+        offering = self._services.offering
+        waiting = [readable[one.job_id] for one in line if one.job_id in readable][: lists.LINE]
+        waits = await offering.waits(waiting)
+        await privately(interaction, embed=lists.queue(under_way, line, readable, waits, offering.backends()))
 
     async def cancel(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/cancel"""

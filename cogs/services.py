@@ -12,9 +12,11 @@ from jobs.album import Album
 from jobs.attachments import Attachments
 from jobs.confirmations import Confirmations
 from jobs.dispatcher import Dispatcher
+from jobs.estimates import Estimates
 from jobs.events import EventStream
 from jobs.intake import Intake
 from jobs.metrics import Metrics
+from jobs.offering import Offering
 from jobs.originals import Originals
 from jobs.outbox import Outbox
 from jobs.pictures import Pictures
@@ -40,6 +42,8 @@ class Services:
     attachments: Attachments
     dispatcher: Dispatcher
     queue: Queue
+    offering: Offering
+    estimates: Estimates
     quotas: Quotas
     administration: Administration
     reports: Reports

@@ -18,6 +18,7 @@ from db.ledger import Balance, LedgerStore
 from domain.errors import Code, EaselError, OperatorError, UserError
 from domain.job import Place
 from domain.language import Language
+from domain.money import MicroUSD
 from domain.quota import (
     BUCKET_SECONDS,
     Amounts,
@@ -108,6 +109,12 @@ class Quotas:
         async with self._database.reading() as reader:
             usages = await self._usages(reader, asker)
         return [usage for usage in usages if usage.rule.subject is not Subject.OPERATOR]
+
+    async def money_left(self, asker: Asker) -> MicroUSD:
+        """What may still be spent for this member here and now, by every rule and the operator's budget."""
+        async with self._database.reading() as reader:
+            usages = await self._usages(reader, asker)
+        return MicroUSD(max(0, min(usage.left for usage in usages if usage.rule.unit is Unit.MONEY)))
 
     async def check(self, tx: Transaction, asker: Asker, amounts: Amounts) -> None:
         """Raise QuotaExceeded for the first rule that leaves less than the amounts want."""

@@ -53,6 +53,7 @@ class Book(StrEnum):
     HISTORY = "history"
     FAVOURITES = "favourites"
     GALLERY = "gallery"
+    MODELS = "models"
 
 
 class Presses(Protocol):
@@ -181,7 +182,10 @@ class PageButton(
     def __init__(self, book: Book, page: int, search: str = "", *, newer: bool = False) -> None:
         # The suffix keeps the two buttons of a one-page turn apart: custom_ids are unique within a message.
         custom_id = f"easel:{book}:{page}{':newer' if newer else ''}{f'?{search}' if search else ''}"
-        label = say("Newer") if newer else say("Older")
+        if book is Book.MODELS:
+            label = say("Back") if newer else say("More")
+        else:
+            label = say("Newer") if newer else say("Older")
         super().__init__(discord.ui.Button(style=discord.ButtonStyle.secondary, label=label, custom_id=custom_id))
         self.book = book
         self.page = page

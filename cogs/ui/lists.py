@@ -5,13 +5,14 @@ from typing import Final
 
 import discord
 
-from cogs.ui import server_settings, texts, words
-from cogs.ui.cards import title
+from cogs.ui import offers, server_settings, texts, words
+from cogs.ui.cards import backend, title
 from cogs.ui.language import say, translated
 from config.catalogue import Catalogue
 from domain.guild import GuildSettings
 from domain.job import UNDER_WAY, Job, JobState
 from domain.quota import Rule, Subject, Unit, Usage
+from jobs.offering import BackendNow, Wait
 from jobs.queue import Standing
 from jobs.quotas import Preview
 
@@ -20,6 +21,7 @@ LINE: Final = 20
 RULES: Final = 40
 DESCRIPTION: Final = 4096
 """https://discord.com/developers/docs/resources/message#embed-object-embed-limits"""
+FIELD: Final = 1024
 _COLOUR: Final = discord.Colour(0x5865F2)
 
 _STATES: Final[Mapping[JobState, str]] = {
@@ -37,22 +39,34 @@ _STATES: Final[Mapping[JobState, str]] = {
 }
 
 
-def queue(under_way: Sequence[Job], line: Sequence[Standing], readable: Mapping[str, Job]) -> discord.Embed:
-    """Who is being painted for, and who waits: ``line`` is the guild's part of it.
+def queue(
+    under_way: Sequence[Job],
+    line: Sequence[Standing],
+    readable: Mapping[str, Job],
+    waits: Mapping[str, Wait],
+    backends: Sequence[BackendNow],
+) -> discord.Embed:
+    """Who is being painted for, who waits and for what, and how the backends are: ``line`` is the guild's part of it.
 
     Of jobs that are not ``readable`` it is shown that they are there, and nothing else.
     """
-    lines = [f"🎨 {_in_line(readable.get(job.id), '')}" for job in under_way]
+    lines = [f"🎨 {_in_line(readable.get(job.id), _where_and_why(job))}" for job in under_way]
     for standing in line:
         seconds = standing.wait_seconds
         if seconds is None:
             wait = ""
         else:
             wait = say("about {time}", time=words.duration(seconds)) if seconds >= 1 else say("now")
-        lines.append(f"**{standing.position}.** {_in_line(readable.get(standing.job_id), wait)}")
-    return discord.Embed(
+        job = readable.get(standing.job_id)
+        lines.append(f"**{standing.position}.** {_in_line(job, wait, waits.get(standing.job_id))}")
+    embed = discord.Embed(
         colour=_COLOUR, title=say("The line"), description=fitted(lines, LINE) or say(texts.QUEUE_EMPTY)
     )
+    if backends:
+        embed.add_field(
+            name=say("Backends"), value=words.cut("\n".join(map(offers.backend, backends)), FIELD), inline=False
+        )
+    return embed
 
 
 def usage(usages: Sequence[Usage], member: str | None = None) -> discord.Embed:
@@ -61,7 +75,8 @@ def usage(usages: Sequence[Usage], member: str | None = None) -> discord.Embed:
     for one in usages:
         rule = one.rule
         share = 1.0 if one.allowed <= 0 else min(1.0, (one.used + one.held) / one.allowed)
-        heading = f"**{words.own_rule(rule)}**"
+        number = f"`{rule.id}` · " if rule.id else ""
+        heading = f"{number}**{words.own_rule(rule)}**"
         if one.granted:
             heading = f"{heading} {say('(with {amount} granted)', amount=words.amount(rule.unit, one.granted))}"
         facts = [say("{used} used", used=words.bare_amount(rule.unit, one.used))]
@@ -127,11 +142,20 @@ def rules(found: Sequence[Rule], default_daily_images: int, exempt: Sequence[int
     return embed
 
 
-def _in_line(job: Job | None, wait: str) -> str:
+def _in_line(job: Job | None, wait: str, waits: Wait | None = None) -> str:
     parts = [say("somebody in another channel"), wait] if job is None else [f"<@{job.place.user_id}>", wait]
     if job is not None:
         parts += [title(job), f"`{job.id}`"]
+    if waits is not None:
+        parts.append(offers.waits(waits))
     return " · ".join(part for part in parts if part)
+
+
+def _where_and_why(job: Job) -> str:
+    why = texts.reason(job.reason)
+    if why:
+        return say("on {backend} ({why})", backend=backend(job), why=why)
+    return say("on {backend}", backend=backend(job))
 
 
 def fitted(lines: Sequence[str], most: int, separator: str = "\n") -> str:

@@ -21,6 +21,7 @@ OPTION_UNREADABLE: Final = "One of the options could not be read. Pick it from t
 RESTARTING: Final = "I am being restarted. Please try again in a minute."
 CANCELLING: Final = "Cancelled job `{job}`."
 NOTHING_TO_CANCEL: Final = "You have nothing waiting or being painted here."
+NO_MODELS: Final = "Nothing can be painted with here."
 QUEUE_EMPTY: Final = "Nobody is waiting. The brush is yours: /imagine"
 HISTORY_EMPTY: Final = "You have not painted anything in this server yet. Try /imagine"
 NO_LIMITS: Final = "Nothing limits you here."
@@ -267,6 +268,27 @@ _REASONS: Final[Mapping[str, str]] = {
     "spilled_over": "what costs nothing is busy",
     "failed_over": "another one did not take it",
 }
+"""By the codes of ``backends.selector.Reason``."""
+_RULINGS: Final[Mapping[str, str]] = {
+    "cannot": "does not take one of the options",
+    "not_here": "not set up",
+    "not_allowed": "not allowed in this server",
+    "turned_down": "did not take it",
+    "price_unknown": "nobody has said what it costs",
+    "no_money": "costs more than may be spent now",
+    "needs_operator": "out of order until the operator acts",
+    "down": "can't be reached",
+    "suspended": "rests after repeated faults",
+    "cooling_down": "could not be reached a moment ago",
+    "rate_limited": "asked to be left alone for a while",
+    "busy": "busy",
+    "not_while_free_is_busy": "costs money, and what is free is merely busy",
+    "worth_waiting": "waiting for a faster one is sooner",
+    "later_in_order": "later in the order",
+    "dearer": "costs more",
+    "slower": "slower",
+}
+"""By the codes of ``backends.selector.Ruling``."""
 
 
 def sentence(code: Code, parameters: Parameters | None = None) -> str:
@@ -302,6 +324,11 @@ def kinship(kind: Kinship) -> str:
 def reason(code: str | None) -> str:
     """Why that backend, in words; empty where it is not known."""
     return translated(_REASONS.get(code or "", ""))
+
+
+def ruling(code: str) -> str:
+    """Why not that backend, in words."""
+    return translated(_RULINGS[code])
 
 
 def _put_together(code: Code, parameters: Parameters, *, escape: bool) -> str:
