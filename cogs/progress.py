@@ -340,7 +340,11 @@ class ProgressCards:
             return
         for standing in await self._services.queue.line():
             live = self._live.get(standing.job_id)
-            if live is None or live.job.state not in WAITING or live.progress.position == standing.position:
+            if live is None or live.job.state not in WAITING:
+                continue
+            shown = live.progress
+            is_held, was_held = standing.wait_seconds is None, shown.wait_seconds is None
+            if shown.position == standing.position and is_held == was_held:
                 continue
             live.progress = cards.Progress(position=standing.position, wait_seconds=standing.wait_seconds)
             live.changed = True

@@ -75,6 +75,8 @@ class Dispatcher:
         self._wake.set()
 
     def _room_made(self) -> None:
+        # Whoever waits for a backend that went down or came up reads so.
+        self._workshop.events.publish(QueueMoved())
         self._room.set()
         self._wake.set()
 

@@ -28,6 +28,8 @@ PROMPT_ON_CARD: Final = 300
 PROMPT_ON_RESULT: Final = 700
 """Characters of a prompt that are shown: about what a phone shows without scrolling the picture away."""
 PREVIEW_NAME: Final = "preview"
+GPU: Final = "worker"
+"""The backend that is the operator's own GPU."""
 
 _WAITING: Final = discord.Colour(0x5865F2)
 _LOADING: Final = discord.Colour(0xF0B232)
@@ -53,7 +55,7 @@ class Progress:
     position: int | None = None
     """Place in line; 1 is next."""
     wait_seconds: float | None = 0.0
-    """Until it is started; None: that can't be told."""
+    """Until it is started; None: nothing that could take it is up."""
     loading_seconds: float | None = None
     """Until the model is loaded, while it is."""
     step: tuple[int, int, int] | None = None
@@ -85,7 +87,8 @@ def in_progress(job: Job, progress: Progress, catalogue: Catalogue) -> Parts:
     if job.state in UNDER_WAY:
         colour, headline = _painting(job, progress)
     else:
-        colour, headline = _WAITING, _waiting(progress)
+        is_held = progress.position is not None and progress.wait_seconds is None
+        colour, headline = (_LOADING, _held(job, progress)) if is_held else (_WAITING, _waiting(progress))
     embed = _embed(colour, headline, job.request.prompt)
     parts = [model_name(job, catalogue), seeds(job), _price(job, catalogue), say("job {job}", job=job.id)]
     embed.set_footer(text=" · ".join(part for part in parts if part))
@@ -107,21 +110,30 @@ def _price(job: Job, catalogue: Catalogue) -> str:
     return texts.fill(texts.AT_MOST, price=words.price(most)) if most else ""
 
 
+def _held(job: Job, progress: Progress) -> str:
+    """Nothing that could take the job is up. It goes on by itself."""
+    backends = dict.fromkeys(key.partition(":")[0] for key in job.offers)
+    if list(backends) == [GPU]:
+        why = say("Paused: the GPU is being restarted, or can't be reached")
+    else:
+        why = say("Paused: {backends} takes no work right now", backends=", ".join(backends))
+    place = say("Place {place} in line. It goes on by itself.", place=progress.position or 1)
+    return f"{why}\n{place}"
+
+
 def _waiting(progress: Progress) -> str:
     if progress.position is None:
         return say("Waiting…")
+    seconds = progress.wait_seconds or 0.0
     if progress.position == 1:
-        if progress.wait_seconds is None or progress.wait_seconds < 1:
+        if seconds < 1:
             return say("Next in line")
-        return say("Next in line · starts in about {time}", time=words.duration(progress.wait_seconds))
-    if progress.wait_seconds is None:
-        ordinal = words.ordinal(progress.position)
-        return say("{ordinal} in line (place {place})", ordinal=ordinal, place=progress.position)
+        return say("Next in line · starts in about {time}", time=words.duration(seconds))
     return say(
         "{ordinal} in line (place {place}) · starts in about {time}",
         ordinal=words.ordinal(progress.position),
         place=progress.position,
-        time=words.duration(progress.wait_seconds),
+        time=words.duration(seconds),
     )
 
 

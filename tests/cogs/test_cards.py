@@ -87,6 +87,11 @@ def test_an_ending_says_what_was_charged(code: Code) -> None:
         (JobState.QUEUED, cards.Progress(position=1), "Next in line"),
         (JobState.QUEUED, cards.Progress(1, 8.0), "Next in line · starts in about 8 s"),
         (JobState.QUEUED, cards.Progress(12, 200.0), "12th in line (place 12) · starts in about 3 min"),
+        (
+            JobState.QUEUED,
+            cards.Progress(2, None),
+            "Paused: the GPU is being restarted, or can't be reached**\nPlace 2",
+        ),
         (JobState.RUNNING, cards.Progress(loading_seconds=40.0), "Model loading, about 40 s on worker"),
         (JobState.RUNNING, cards.Progress(), "Painting on worker… about 3 s"),
         (JobState.SUBMITTING, cards.Progress(), "Painting on worker… about 3 s"),
