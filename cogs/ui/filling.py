@@ -78,7 +78,14 @@ def quota_exceeded(given: Parameters) -> str:
         # Pictures are counted; an amount of time or money is never one thing.
         count=left if unit is Unit.IMAGES else 2,
     )
-    return words.sentences(exceeded, more_to_come(given) if limit else "")
+    rule = int(given.get("rule", 0))
+    if rule:
+        which = say("This is rule `{rule}` of /quotas list.", rule=rule)
+    else:
+        which = say("The operator has set this for all servers.")
+    # Where nothing is allowed at all, there is nothing to wait for.
+    more = more_to_come(given) if limit else say("It holds until an admin changes it.")
+    return words.sentences(exceeded, which, more)
 
 
 def more_to_come(given: Parameters) -> str:
