@@ -46,9 +46,26 @@ async def _complete_sizes(interaction: Interaction, typed: str) -> Sequence[tupl
     return [(text, text) for text in found if typed.strip().casefold() in text]
 
 
-_CHANNEL: Final = cast(
-    "Any", discord.TextChannel | discord.VoiceChannel | discord.ForumChannel | discord.CategoryChannel
-)
+class _AnyChannel(app_commands.Transformer):
+    """Every kind of channel that a member can be in, and categories. (Discord's own description knows no media.)"""
+
+    @property
+    def type(self) -> discord.AppCommandOptionType:
+        """Discord's kind of option."""
+        return discord.AppCommandOptionType.channel
+
+    @property
+    def channel_types(self) -> list[discord.ChannelType]:
+        """What Discord offers."""
+        kinds = discord.ChannelType
+        return [kinds.text, kinds.news, kinds.voice, kinds.forum, kinds.category]
+
+    async def transform(self, interaction: Interaction, value: Any, /) -> Any:
+        """Read later, as every option."""
+        return value
+
+
+_CHANNEL: Final = cast("Any", app_commands.Transform[Any, _AnyChannel])
 _CHANNELS: Final = (
     CommandOption("allow", "A channel, or all channels of a category", _CHANNEL, read_id("allow")),
     CommandOption("remove", "One that is allowed now", _CHANNEL, read_id("remove")),
