@@ -77,13 +77,18 @@ class Completions:
         return [*shown, *(choice for choice in ratios if choice[1].startswith(wanted))]
 
     async def loras(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
-        """The GPU workers' LoRAs, for the last of those that are typed, separated by commas."""
+        """The GPU workers' LoRAs and the operator's list, for the last of those that are typed, separated by commas."""
         before, comma, last = typed.rpartition(",")
         wanted = last.strip().casefold()
         kept = f"{before}{comma} " if comma else ""
-        found = [f"{kept}{name}" for name in self._services.loras() if wanted in name.casefold()]
-        # Hosted services have LoRAs that we cannot list, and weights are typed by hand: that stays a choice.
-        return [(words.label(text), text) for text in dict.fromkeys([*([typed] if wanted else []), *found])]
+        known = {name: name for name in self._services.loras()}
+        if "runware" in self._services.order:
+            # What people read as a name is sent as the id that stands for it.
+            known |= {name: air or name for name, air in self._services.settings.runware_loras.items()}
+        found = {f"{kept}{value}": f"{kept}{name}" for name, value in known.items() if wanted in name.casefold()}
+        # Hosted services have more than anybody lists, and weights are typed by hand: that stays a choice.
+        choices = ({typed: typed} if wanted else {}) | found
+        return [(words.label(shown), value) for value, shown in choices.items()]
 
     async def prompts(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
         """The member's own prompts for /imagine in this server, newest first, then what the model is known for.

@@ -35,6 +35,7 @@ from pydantic_settings import (
 from config.catalogue import first_problem
 from domain.errors import Code, OperatorError
 from domain.money import FREE, MicroUSD, micro_usd
+from domain.request import LORA_ID
 
 BACKEND_ORDER = ("worker", "wavespeed", "runware", "comfyui", "openai")
 """Every backend that this version speaks to, in the order in which it is tried unless set otherwise."""
@@ -206,6 +207,11 @@ class Settings(BaseSettings):
         "async", description="Whether Runware answers at once and is polled, or answers with the picture."
     )
     runware_output: Literal["url", "base64", "data-uri"] = Field("url", description="How Runware hands over a picture.")
+    runware_loras: Annotated[dict[str, str | None], NoDecode] = Field(
+        {},
+        description="LoRAs at Runware that /imagine offers, separated by commas, each `name=AIR id` or an AIR id: "
+        "`ink=civitai:123@456`.",
+    )
     runware_quality: int = Field(95, ge=20, le=99, description="Runware's compression quality (JPEG and WebP).")
     runware_ttl_seconds: int | None = Field(
         None, ge=60, description="How long Runware keeps a picture; only with `url`. Default: Runware's own."
@@ -289,13 +295,21 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("comfyui_models", "openai_images_models", mode="before")
+    @field_validator("comfyui_models", "openai_images_models", "runware_loras", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         parts = [part.partition("=") for part in value.split(",") if part.strip()]
         return {key.strip(): name.strip() or None for key, _, name in parts}
+
+    @field_validator("runware_loras")
+    @classmethod
+    def _are_loras(cls, value: dict[str, str | None]) -> dict[str, str | None]:
+        for name, air in value.items():
+            if re.fullmatch(LORA_ID, air or name) is None:
+                raise ValueError(f"not an AIR id: {air or name!r}")
+        return value
 
     @field_validator("wavespeed_api_key", "runware_api_key", "openai_images_api_key")
     @classmethod

@@ -10,6 +10,7 @@ MAX_PROMPT_CHARACTERS = 2000
 MAX_SEED = 2**31 - 1
 """The largest seed that every offer takes (the seed documents' smallest documented maximum)."""
 MAX_COUNT = 4
+LORA_ID = r"^[A-Za-z0-9][A-Za-z0-9:@._-]{0,199}$"
 MAX_REFERENCES = 2
 """Pictures of an edit besides the one that is changed."""
 
@@ -85,7 +86,7 @@ class Lora(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:@._-]{0,199}$")]
+    model: Annotated[str, Field(pattern=LORA_ID)]
     weight: float = 1.0
     stage: LoraStage = LoraStage.BOTH
 

@@ -7,7 +7,7 @@ from cogs.options import options_for
 from domain.job import JobState
 from domain.request import Kind, Lora
 from sandbox import Sandbox
-from tests.doubles import ScriptedBackend
+from tests.doubles import Accept, Paint, ScriptedBackend
 from tests.e2e.conftest import Bot, bot_with
 
 
@@ -35,3 +35,18 @@ async def test_they_are_listed_and_painted_with(sandbox: Sandbox, painter: Scrip
 
 async def test_without_a_folder_there_is_no_such_option(bot: Bot) -> None:
     assert "lora" not in [option.name for option in options_for(Kind.IMAGINE, bot.services.catalogue)]
+
+
+async def test_the_operators_names_stand_for_runwares_ids(sandbox: Sandbox, tmp_path: Path) -> None:
+    vendor = ScriptedBackend("runware", (Accept(), Paint()), resumes=True)
+    named = "ink=civitai:123@456, civitai:7@8"
+    async with bot_with(sandbox, vendor, tmp_path / "data", RUNWARE_LORAS=named) as bot:
+        alice = sandbox.user("alice")
+        choices = await alice.autocomplete(sandbox.studio, "imagine", "lora", "", prompt="x")
+        assert [(choice["name"], choice["value"]) for choice in choices] == [
+            ("ink", "civitai:123@456"),
+            ("civitai:7@8", "civitai:7@8"),
+        ]
+        await alice.slash(sandbox.studio, "imagine", prompt="a fox", options={"lora": "civitai:123@456=0.5"})
+        await bot.result()
+    assert vendor.calls[0].request.loras == (Lora(model="civitai:123@456", weight=0.5),)
