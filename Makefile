@@ -35,7 +35,7 @@ screenshots: $(VENV)/.for-developers ## the pictures in docs/ and README, from t
 	$(BIN)/python -m docs.screenshots
 
 lock: $(VENV)/.for-developers ## resolve the dependencies anew
-	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report build/lock.json '.[worker,charts,dev]'
+	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report build/lock.json '.[worker,cluster,charts,dev]'
 	$(BIN)/python -c 'import json; found = json.load(open("build/lock.json"))["install"]; \
 	  print("\n".join(sorted(m["name"].lower() + "==" + m["version"].partition("+")[0] \
 	  for m in (i["metadata"] for i in found) if m["name"].lower() != "easel")))' > requirements.lock
@@ -52,5 +52,5 @@ $(VENV)/.for-worker: pyproject.toml requirements.lock | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.for-developers: pyproject.toml requirements.lock | $(VENV)/bin/python
-	$(PIP_INSTALL) --editable '.[worker,charts,dev]'
+	$(PIP_INSTALL) --editable '.[worker,cluster,charts,dev]'
 	touch $@ $(VENV)/.for-worker
