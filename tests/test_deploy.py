@@ -30,7 +30,7 @@ def settings_named_in(text: str) -> set[str]:
     return set(re.findall(r"\bEASEL_[A-Z_]+\b", text))
 
 
-def unit(path: Path) -> configparser.ConfigParser:
+def unit(path: Path) -> configparser.RawConfigParser:
     class Sections(dict[str, Any]):
         """systemd lets a key come several times; the values are kept on lines of their own."""
 
