@@ -20,8 +20,8 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.table import Table
 
-from db.ledger import _SUM as SUM_SINCE
-from db.reports import BY_BUCKET, BY_MEMBER, BY_MODEL, ENTRIES, ReportStore
+from db.ledger import SUM_SINCE
+from db.reports import BY_DAY, BY_MEMBER, BY_MODEL, ENTRIES, ReportStore
 from domain.job import Place
 from domain.quota import BUCKET_SECONDS
 from domain.request import ImageRequest, Kind
@@ -124,7 +124,7 @@ async def measure(rows: int, jobs: int, console: Console, *, plans: bool) -> dic
             if plans:
                 for title, statement in {
                     "balance": SUM_SINCE,
-                    "by bucket": BY_BUCKET,
+                    "by day": BY_DAY,
                     "by member": BY_MEMBER,
                     "by model": BY_MODEL,
                     "export": ENTRIES,

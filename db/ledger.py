@@ -17,12 +17,13 @@ from domain.quota import Amounts, Subject, Unit, bucket
 
 Kind = Literal["reserve", "settle", "release", "grant", "correct"]
 
-_SUM = (
+SUM_SINCE = (
     "SELECT coalesce(sum(held), 0) AS held, coalesce(sum(used), 0) AS used,"
     " coalesce(sum(granted), 0) AS granted,"
     " min(CASE WHEN used > 0 OR held > 0 THEN bucket END) AS oldest FROM balances"
     " WHERE guild_id = ? AND subject = ? AND subject_id = ? AND unit = ? AND bucket >= ?"
 )
+"""A subject's sums since a bucket: what every limit asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class LedgerStore:
         since: datetime,
     ) -> Balance:
         """The subject's sums since a moment (the beginning of a window)."""
-        async with connection.execute(_SUM, (guild_id, subject.value, subject_id, unit.value, bucket(since))) as cursor:
+        async with connection.execute(SUM_SINCE, (guild_id, subject.value, subject_id, unit.value, bucket(since))) as cursor:
             row = await cursor.fetchone()
         assert row is not None
         return Balance(row["used"], row["held"], row["granted"], row["oldest"])

@@ -1,5 +1,6 @@
 """Looking back: what a guild or a member used, by time, by member and by model, and the ledger's own rows."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +13,13 @@ LEDGER_COLUMNS = (
 )  # fmt: skip
 """Of an exported row."""
 
-BY_BUCKET = (
-    "SELECT bucket, used FROM balances"
-    " WHERE guild_id = ? AND subject = ? AND subject_id = ? AND unit = ? AND bucket >= ? AND used > 0 ORDER BY bucket"
+BY_DAY = (
+    "WITH days AS (SELECT key, value AS first, lead(value) OVER (ORDER BY key) AS following FROM json_each(?))"
+    " SELECT key, (SELECT coalesce(sum(used), 0) FROM balances"
+    " WHERE guild_id = ? AND subject = ? AND subject_id = ? AND unit = ? AND bucket >= first AND bucket < following)"
+    " FROM days WHERE following IS NOT NULL ORDER BY key"
 )
+"""The first parameter is a JSON list of buckets: the first of each day, and after the last day the one that follows."""
 BY_MEMBER = (
     "SELECT subject_id, sum(used) AS total FROM balances INDEXED BY balances_in_time"
     " WHERE guild_id = ? AND subject = 'member' AND unit = 'images' AND bucket >= ? AND used > 0"
@@ -42,16 +46,18 @@ class Count:
 
 
 class ReportStore:
-    """Reads alone."""
+    """Reads alone. Sums are made by SQLite: a busy month is thousands of rows."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def by_bucket(
-        self, guild_id: int, subject: Subject, subject_id: int, unit: Unit, since: datetime
-    ) -> list[Count]:
-        """What was used in each quarter of an hour with any use in it, in order."""
-        return await self._counts(BY_BUCKET, (guild_id, subject.value, subject_id, unit.value, bucket(since)))
+    async def by_day(
+        self, guild_id: int, subject: Subject, subject_id: int, unit: Unit, midnights: Sequence[datetime]
+    ) -> list[int]:
+        """What was used between each moment and the next; days of any time zone begin on whole buckets."""
+        buckets = json.dumps([bucket(midnight) for midnight in midnights])
+        days = await self._counts(BY_DAY, (buckets, guild_id, subject.value, subject_id, unit.value))
+        return [day.amount for day in days]
 
     async def by_member(self, guild_id: int, since: datetime, most: int) -> list[Count]:
         """Pictures of the members who had most."""

@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from db.reports import LEDGER_COLUMNS, Count, ReportStore
+from db.reports import LEDGER_COLUMNS, ReportStore
 from domain.errors import Code, InternalError, OperatorError
 from domain.quota import BUCKET_SECONDS, Subject, Unit, Usage, Window, window_start
 from domain.report import Bar, Report
@@ -59,29 +59,28 @@ class Reports:
     ) -> Review:
         """A guild's last days (today included) in its time zone, or one member's."""
         now = self._clock()
-        since = window_start(Window.DAY, now - timedelta(days=days - 1), zone)
-        subject, subject_id = (Subject.GUILD, guild_id) if user_id is None else (Subject.MEMBER, user_id)
-        pictures = await self._store.by_bucket(guild_id, subject, subject_id, Unit.IMAGES, since)
-        money = await self._store.by_bucket(guild_id, subject, subject_id, Unit.MONEY, since)
-        members = await self._store.by_member(guild_id, since, MOST_BARS) if user_id is None else []
-        models = await self._store.by_model(guild_id, user_id, since, MOST_BARS)
         last = now.astimezone(zone).date()
         dates = [last - timedelta(days=back) for back in reversed(range(days))]
+        midnights = [_midnight(day, zone) for day in [*dates, last + timedelta(days=1)]]
+        since = midnights[0]
+        subject, subject_id = (Subject.GUILD, guild_id) if user_id is None else (Subject.MEMBER, user_id)
+        pictures = await self._store.by_day(guild_id, subject, subject_id, Unit.IMAGES, midnights)
+        money = await self._store.by_day(guild_id, subject, subject_id, Unit.MONEY, midnights)
+        members = await self._store.by_member(guild_id, since, MOST_BARS) if user_id is None else []
+        models = await self._store.by_model(guild_id, user_id, since, MOST_BARS)
 
-        def by_day(counts: Sequence[Count], smallest: int) -> tuple[Bar, ...]:
-            sums = dict.fromkeys(dates, 0)
-            for count in counts:
-                day = datetime.fromtimestamp(int(count.key) * BUCKET_SECONDS, UTC).astimezone(zone).date()
-                if day in sums:
-                    sums[day] += count.amount
-            return tuple(Bar(label=f"{day:%b} {day.day}", value=value / smallest) for day, value in sums.items())
+        def by_day(amounts: Sequence[int], smallest: int) -> tuple[Bar, ...]:
+            return tuple(
+                Bar(label=f"{day:%b} {day.day}", value=amount / smallest)
+                for day, amount in zip(dates, amounts, strict=True)
+            )
 
         report = Report(
             title=f"The last {days} days ({zone.key})",
             days=by_day(pictures, 1),
             members=tuple(Bar(label=f"#{rank}", value=count.amount) for rank, count in enumerate(members, start=1)),
             models=tuple(Bar(label=str(count.key), value=count.amount) for count in models),
-            money=by_day(money, 1_000_000) if money else (),
+            money=by_day(money, 1_000_000) if any(money) else (),
             budgets=tuple((label, usage.used / 1e6, usage.allowed / 1e6) for label, usage in budgets),
         )
         return Review(report, tuple(int(count.key) for count in members))
@@ -124,6 +123,12 @@ class Reports:
         rows = await self._store.entries(guild_id, since, MOST_ENTRIES + 1)
         shown = rows[:MOST_ENTRIES]
         return Export(await asyncio.to_thread(_csv, shown), len(shown), len(rows) == len(shown))
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    """When the day begins in the zone, in UTC."""
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=zone)
+    return window_start(Window.DAY, noon, zone)
 
 
 def _csv(rows: Sequence[tuple[object, ...]]) -> bytes:
