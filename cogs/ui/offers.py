@@ -45,7 +45,7 @@ def backend(now: BackendNow) -> str:
             "{mark} {backend}: {busy} of {slots} busy", mark=mark, backend=now.key, busy=now.busy, slots=now.slots
         )
     why = texts.ruling(now.ruling)
-    if now.failure is not None and now.ruling in ("down", "needs_operator", "suspended"):
+    if now.failure is not None and now.ruling == "needs_operator":
         why = texts.of_failure(now.failure)
     if now.seconds is not None:
         again = words.duration(now.seconds)
