@@ -6,6 +6,7 @@ merges all of it into ``cogs/ui/languages/*.po``. A test fails while a catalogue
 
 import ast
 import asyncio
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -114,6 +115,56 @@ def _strings(node: ast.expr) -> Iterator[str]:
         case ast.Tuple() | ast.List():
             for one in node.elts:
                 yield from _strings(one)
+
+
+_WORDS = re.compile(r"[A-Za-z]{2,}[’']?[a-z]* [A-Za-z]{2,}|[A-Za-z]{2,}[:,]? $|^ [·,(]? ?[A-Za-z]{2,}")
+"""Two words, or one that a value stands beside."""
+_SEVERAL = re.compile(r"[A-Za-z]{2,} [A-Za-z]{2,}")
+_READ = re.compile(r"[A-Za-z ’'….,:!?“”-]+")
+_UNSAID = frozenset(
+    {"debug", "info", "warning", "error", "exception", "log", "compile", "getLogger", "retrying", "create_task"}
+)
+"""What is handed to these is read in a terminal, or is no text."""
+_SHOWN = frozenset({"title", "label", "placeholder", "content"})
+"""Keywords with which discord.py is given what people read."""
+
+
+def hard_coded() -> Iterator[str]:
+    """Words in the modules of cogs that no catalogue can have: ``file:line: text``."""
+    known = {part for found in template() for part in ([found.id] if isinstance(found.id, str) else found.id)}
+    for path in sorted(COGS.rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        unsaid = {id(node) for parent in ast.walk(tree) for node in _not_for_people(parent)}
+        place = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr) and id(node) not in unsaid:
+                pieces = [piece.value for piece in node.values if isinstance(piece, ast.Constant)]
+                unsaid |= {id(piece) for piece in node.values}
+                if any(_WORDS.search(str(piece)) for piece in pieces):
+                    yield f"{place}:{node.lineno}: {ast.unparse(node)}"
+            if isinstance(node, ast.Call):
+                for keyword in node.keywords:
+                    if keyword.arg in _SHOWN and any(
+                        _READ.fullmatch(text) and text not in known for text in _strings(keyword.value)
+                    ):
+                        yield f"{place}:{node.lineno}: {ast.unparse(keyword)}"
+        for node in ast.walk(tree):
+            is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in unsaid
+            if is_text and _SEVERAL.search(node.value) and node.value not in known:
+                yield f"{place}:{node.lineno}: {node.value}"
+
+
+def _not_for_people(node: ast.AST) -> Iterator[ast.AST]:
+    """Docstrings, what is logged, and what is raised at programmers."""
+    match node:
+        case ast.Expr(value=ast.Constant()):
+            yield node.value
+        case ast.Raise() | ast.Assert() | ast.AnnAssign(target=ast.Name(id="_PUBLIC" | "PUBLIC")):
+            yield from ast.walk(node)
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if name in _UNSAID:
+            yield from ast.walk(node)
+        case ast.Call(func=ast.Attribute(attr="__init__")):
+            yield from ast.walk(node)
 
 
 def merged(language: Language, found: Catalog) -> Catalog:
