@@ -23,6 +23,7 @@ import discord
 import httpx
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 import db.database
 from backends.base import Backend
@@ -46,7 +47,8 @@ from db.album import AlbumStore
 from db.audit import AuditStore
 from db.confirmations import ConfirmationStore
 from db.database import Database
-from db.folder import DATABASE_NAME, exclusive
+from db.erasures import ErasureStore
+from db.folder import DATABASE_NAME, exclusive, is_taken
 from db.guilds import GuildStore
 from db.jobs import JobStore
 from db.ledger import LedgerStore
@@ -64,6 +66,7 @@ from jobs.confirmations import Confirmations
 from jobs.corrections import Corrections
 from jobs.dispatcher import Dispatcher
 from jobs.doorkeeper import Doorkeeper
+from jobs.erasures import Erasures
 from jobs.estimates import Estimates
 from jobs.events import EventStream
 from jobs.fleet import Fleet
@@ -236,6 +239,7 @@ async def house(
             estimates=estimates,
             quotas=quotas,
             administration=administration,
+            erasures=Erasures(database, ErasureStore(database), jobs, pictures, dispatcher, clock),
             safeguards=Safeguards(database, safety, AuditStore(database), clock),
             reports=Reports(ReportStore(database), clock, settings.easel_data_dir / "charts"),
             outbox=outbox,
@@ -457,15 +461,30 @@ async def correct(settings: Settings, job_id: str, charged: MicroUSD) -> int:
 
 async def examine(settings: Settings) -> int:
     """Look at everything, and print what was found."""
-    sick = False
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for width in (1, 12, None, None):
+        table.add_column(min_width=width, overflow="fold")
+    sick = 0
     console = Console()
-    async with configured_backends(settings) as backends:
-        async for finding in checkup.examine(settings, backends, texts.of_failure):
-            mark = "[green]✔[/]" if finding.good else "[red]✘[/]"
-            console.print(f"{mark} [bold]{escape(finding.subject)}[/]: {escape(finding.found)}")
-            if finding.mend:
-                console.print(f"  {escape(finding.mend)}")
-            sick = sick or not finding.good
+    examined = settings
+    own = not settings.worker_urls and local_models(settings.easel_local_model, settings.easel_local_edit_model)
+    if own and "worker" in settings.easel_backends and is_taken(settings.easel_data_dir):
+        # Its worker has the GPU: a second one beside it would take its memory.
+        others = tuple(name for name in settings.easel_backends if name != "worker")
+        examined = settings.model_copy(update={"easel_backends": others})
+    with console.status("Looking …"):
+        async with configured_backends(examined) as backends:
+            if examined is not settings:
+                table.add_row("[green]✔[/]", "[bold]worker[/]", "belongs to the bot that runs; see its log or /metrics")
+            async for finding in checkup.examine(examined, backends, texts.of_failure, utc_now):
+                if finding.subject == checkup.NO_BACKENDS and examined is not settings:
+                    continue
+                mark = "[green]✔[/]" if finding.good else "[red]✘[/]"
+                found = escape(finding.found) + (f"\n[yellow]→ {escape(finding.mend)}[/]" if finding.mend else "")
+                table.add_row(mark, f"[bold]{escape(finding.subject)}[/]", found)
+                sick += not finding.good
+    console.print(table)
+    console.print("[green]All is well.[/]" if not sick else f"[red]{sick} to mend.[/]")
     return BROKEN if sick else FINE
 
 

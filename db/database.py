@@ -46,9 +46,10 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path, schema: Path = SCHEMA_FOLDER) -> AsyncIterator["Database"]:
+    async def open(cls, path: Path, schema: Path = SCHEMA_FOLDER, *, migrate: bool = True) -> AsyncIterator["Database"]:
         """Open (and make, and migrate) the file; closed at the end of the block.
 
+        ``migrate=False`` is for who only looks: the schema stays as it is.
         Raises SchemaError where the file is newer than the schema folder, or no database.
         """
         async with AsyncExitStack() as stack:
@@ -59,7 +60,8 @@ class Database:
                     await writer.execute(f"PRAGMA {pragma}")
             except sqlite3.DatabaseError as error:
                 raise SchemaError(f"{path.name} cannot be opened: {error}") from error
-            await _migrate(writer, schema)
+            if migrate:
+                await _migrate(writer, schema)
             readers = []
             for _ in range(READERS):
                 reader = await stack.enter_async_context(_connect(path))
@@ -105,10 +107,20 @@ class Database:
 
     async def damage(self) -> str | None:
         """What SQLite's own integrity check finds; None where the file is whole."""
-        async with self.reading() as reader, reader.execute("PRAGMA integrity_check") as cursor:
-            row = await cursor.fetchone()
+        try:
+            async with self.reading() as reader, reader.execute("PRAGMA integrity_check") as cursor:
+                row = await cursor.fetchone()
+        except sqlite3.DatabaseError as error:
+            return str(error)
         assert row is not None
         return None if row[0] == "ok" else str(row[0])
+
+    async def is_up_to_date(self, schema: Path = SCHEMA_FOLDER) -> bool:
+        """Whether every migration of this version was applied."""
+        async with self.reading() as reader, reader.execute("PRAGMA user_version") as cursor:
+            row = await cursor.fetchone()
+        assert row is not None
+        return int(row[0]) == len(_migrations(schema))
 
     async def plan(self, statement: str) -> list[str]:
         """The query plan of a statement, for tests of hot queries. Parameters are taken as NULL."""

@@ -36,3 +36,14 @@ def exclusive(folder: Path) -> Iterator[Path]:
         yield folder / DATABASE_NAME
     finally:
         os.close(lock)
+
+
+def is_taken(folder: Path) -> bool:
+    """Whether a bot holds the folder's lock now; False where there is no such folder."""
+    if not (folder / "easel.lock").exists():
+        return False
+    try:
+        with exclusive(folder):
+            return False
+    except OperatorError:
+        return True

@@ -3,67 +3,46 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import httpx
-
 from backends.base import Backend, Health, HealthState
 from config.settings import Settings
-from db.database import Database
+from db.database import Database, SchemaError
 from db.folder import DATABASE_NAME
 from db.ledger import LedgerStore
 from domain.job import Failure
+from jobs.checkup_discord import examine_discord
+from jobs.checkup_local import examine_local
+from jobs.findings import Finding
 from jobs.pictures import KEEP_FREE_BYTES
 
+NO_BACKENDS: Final = "backends"
 LOADING_SECONDS: Final = 600
 """How long a model may take to load before the doctor stops waiting for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    subject: str
-    good: bool
-    found: str
-    mend: str = ""
-    """What to do about it; empty where all is well."""
-
-
 async def examine(
-    settings: Settings, backends: Mapping[str, Backend], explain: Callable[[Failure], str]
+    settings: Settings,
+    backends: Mapping[str, Backend],
+    explain: Callable[[Failure], str],
+    clock: Callable[[], datetime],
 ) -> AsyncIterator[Finding]:
     """Everything, one finding after the other. ``explain`` turns a backend's problem into a sentence."""
-    yield await _token(settings)
+    async for finding in examine_discord(settings, clock):
+        yield finding
     yield await asyncio.to_thread(_disk, settings.easel_data_dir)
     async for finding in _database(settings.easel_data_dir / DATABASE_NAME):
         yield finding
+    async for finding in examine_local(settings):
+        yield finding
     if not backends:
         yield Finding(
-            "backends", False, "none is configured", "Set EASEL_LOCAL_MODEL=tiny to try the bot, or a vendor's key."
+            NO_BACKENDS, False, "none is configured", "Set EASEL_LOCAL_MODEL=tiny to try the bot, or a vendor's key."
         )
     for name, backend in backends.items():
         yield _backend(name, await _settled_health(backend), explain)
-
-
-async def _token(settings: Settings) -> Finding:
-    subject = "Discord"
-    mend = "Copy the bot's token from Discord's developer portal into DISCORD_TOKEN."
-    if settings.discord_token is None:
-        return Finding(subject, False, "DISCORD_TOKEN is not set", mend)
-    headers = {"Authorization": f"Bot {settings.discord_token.get_secret_value()}"}
-    try:
-        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
-            answer = await client.get(f"{str(settings.discord_api_url).rstrip('/')}/users/@me", headers=headers)
-    except httpx.HTTPError as error:
-        return Finding(subject, False, f"cannot be reached ({type(error).__name__})", "Check the network.")
-    if answer.status_code == httpx.codes.UNAUTHORIZED:
-        return Finding(subject, False, "does not accept the token", mend)
-    if answer.status_code != httpx.codes.OK:
-        return Finding(subject, False, f"answered {answer.status_code}", "Try again in a few minutes.")
-    return Finding(subject, True, f"logged in as {answer.json().get('username', 'the bot')}")
 
 
 def _disk(folder: Path) -> Finding:
@@ -79,21 +58,25 @@ async def _database(path: Path) -> AsyncIterator[Finding]:
     if not await asyncio.to_thread(path.exists):
         yield Finding("database", True, "none yet; the first start makes it")
         return
-    async with Database.open(path) as database:
-        damage = await database.damage()
-        yield Finding(
-            "database",
-            damage is None,
-            damage or "whole",
-            "" if damage is None else "Stop the bot and put the last backup in its place.",
-        )
-        differences = await LedgerStore(database).check()
-        yield Finding(
-            "ledger",
-            not differences,
-            f"{len(differences)} balances differ from what the entries add up to" if differences else "adds up",
-            "Keep a copy of the database and report this." if differences else "",
-        )
+    mend = "Stop the bot and put the last backup in its place: docs/operating.md, Data, backup, restore."
+    try:
+        async with Database.open(path, migrate=False) as database:
+            damage = await database.damage()
+            yield Finding("database", damage is None, damage or "whole", "" if damage is None else mend)
+            if damage is not None:
+                return
+            if not await database.is_up_to_date():
+                yield Finding("ledger", True, "not looked at: the next start brings the database up to this version")
+                return
+            differences = await LedgerStore(database).check()
+            yield Finding(
+                "ledger",
+                not differences,
+                f"{len(differences)} balances differ from what the entries add up to" if differences else "adds up",
+                "Keep a copy of the database and report this." if differences else "",
+            )
+    except SchemaError as error:
+        yield Finding("database", False, str(error.parameters["problem"]), mend)
 
 
 async def _settled_health(backend: Backend) -> Health:
