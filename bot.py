@@ -179,7 +179,7 @@ async def house(
         album = Album(database, AlbumStore(database), guilds, clock, settings.easel_favourites_days)
         running = settings.easel_max_running_per_user
         chooser = Chooser(database, guilds, ledger, catalogue, fleet, estimates, clock, running)
-        queue = Queue(database, jobs, fleet, chooser)
+        queue = Queue(database, jobs, fleet, chooser, clock)
         stack.push_async_callback(queue.aclose)
         dispatcher = Dispatcher(
             Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock),

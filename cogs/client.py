@@ -29,6 +29,7 @@ from cogs.models import ModelCommands
 from cogs.panel import SettingsPanel
 from cogs.pictures import PictureCommands
 from cogs.posting import Poster
+from cogs.privacy import FORGET, Forgetting, PrivacyCommands
 from cogs.progress import ProgressCards
 from cogs.quotas import QuotaCommands
 from cogs.results import ResultButtons
@@ -118,6 +119,8 @@ class EaselBot(commands.AutoShardedBot):
         self._quotas = QuotaCommands(services, completions, change_log)
         server = ServerSettings(services, change_log)
         self._panel = SettingsPanel(services, server)
+        self._forgetting = Forgetting(self, services, self._online)
+        self._privacy = PrivacyCommands(services, self._forgetting)
         self._safeguards = SafeguardCommands(services, server, self._door)
         self._settings = SettingsCommands(
             services,
@@ -147,7 +150,16 @@ class EaselBot(commands.AutoShardedBot):
 
     def offered(self) -> list[Offered]:
         """All commands that can work with what is configured, newly made."""
-        rooms = (self._pictures, self._jobs, self._models, self._album, self._quotas, self._settings, self._safeguards)
+        rooms = (
+            self._pictures,
+            self._jobs,
+            self._models,
+            self._album,
+            self._quotas,
+            self._settings,
+            self._safeguards,
+            self._privacy,
+        )
         return [command for room in rooms for command in room.commands()]
 
     async def setup_hook(self) -> None:
@@ -157,6 +169,7 @@ class EaselBot(commands.AutoShardedBot):
             self.tree.add_command(command)
         self.add_dynamic_items(*ITEMS)
         await self.add_cog(Delivery(self, self.services, self._progress, self._poster, self._online))
+        await self.add_cog(self._forgetting)
         await self._register()
         self._registered.set()
         self._announce()
@@ -201,6 +214,8 @@ class EaselBot(commands.AutoShardedBot):
         elif interaction.type is discord.InteractionType.component:
             if (part := panel.pressed(interaction.custom_id or "")) is not None:
                 await guarded(interaction, self._pressed_panel(interaction, *part))
+            elif interaction.custom_id == FORGET:
+                await guarded(interaction, self._privacy.press_forget(interaction))
             elif not is_ours(interaction):
                 await guarded(interaction, self._stale(interaction))
 

@@ -12,6 +12,7 @@ from jobs.album import Album
 from jobs.attachments import Attachments
 from jobs.confirmations import Confirmations
 from jobs.dispatcher import Dispatcher
+from jobs.erasures import Erasures
 from jobs.estimates import Estimates
 from jobs.events import EventStream
 from jobs.intake import Intake
@@ -48,6 +49,7 @@ class Services:
     administration: Administration
     reports: Reports
     safeguards: Safeguards
+    erasures: Erasures
     outbox: Outbox
     removal: Removal
     album: Album

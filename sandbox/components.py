@@ -152,6 +152,9 @@ def _custom_id(path: str, component: Json, wrong: FormErrors) -> None:
 
 
 def _select(path: str, select: Json, wrong: FormErrors) -> None:
+    for value in select.get("default_values") or ():
+        # Taken as a number, too, and given back as a text, as all snowflakes.
+        value["id"] = str(value["id"])
     _custom_id(path, select, wrong)
     if select.get("placeholder") is not None:
         wrong.length(f"{path}.placeholder", select["placeholder"], most=150)

@@ -117,6 +117,16 @@ UNBANNED: Final = "<@{member}> can use me in this server again."
 BANS_TITLE: Final = "Banned here"
 NOBODY_BANNED: Final = "Nobody is banned here."
 REPORTED: Final = "Thank you. The admins of this server and my operator will look at it."
+EXPORTED_MINE: Final = Plural(
+    "Here is all that I keep of you: {count} job with its pictures, and your entries in the ledger.",
+    "Here is all that I keep of you: {count} jobs with their pictures, and your entries in the ledger.",
+)
+FORGET_QUESTION: Final = (
+    "Delete all that I keep of you, in every server? Your prompts and pictures go, and so do my messages with them "
+    "wherever I can delete them; what is being painted for you is cancelled. Only numbers stay in the ledger, so that "
+    "quotas hold. Nothing brings it back."
+)
+FORGETTING: Final = "It has begun, and goes on by itself: message by message, also if I am restarted."
 NOTHING_CHARGED: Final = "Nothing was charged."
 CHARGED: Final = "Charged: {price}."
 
