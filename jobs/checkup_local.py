@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import httpx
-
 from backends.worker.files import LARGE, SMALL, missing_parts, parameters_in
 from backends.worker.loras import LoraFolder
 from backends.worker.memory import LARGEST_FIRST, Parts, choose_mode, gibibytes, needed_bytes
@@ -140,6 +138,7 @@ def _lacks_llama(folder: Path) -> bool:
 
 def _llama(name: str) -> tuple[Finding, bool]:
     """HiDream's fourth text encoder, and whether it has to be downloaded."""
+    import httpx2  # what huggingface_hub speaks HTTP with
     from huggingface_hub import auth_check
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -158,7 +157,7 @@ def _llama(name: str) -> tuple[Finding, bool]:
         found = f"{name} is not here, and the hub does not give it to you"
         mend = f"Accept its licence at https://huggingface.co/{name} and set HF_TOKEN, or name a folder in EASEL_LLAMA."
         return Finding(subject, False, found, mend), False
-    except (httpx.HTTPError, OSError) as error:
+    except (httpx2.HTTPError, OSError) as error:
         found = f"{name} is not here, and the hub cannot be asked for it ({type(error).__name__})"
         return Finding(subject, False, found, "Check the network, or name a folder in EASEL_LLAMA."), False
     return Finding(subject, True, f"{name} is not here yet; the worker downloads it"), True

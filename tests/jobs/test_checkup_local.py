@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-import httpx
+import httpx2
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
@@ -131,7 +131,7 @@ async def test_an_editor_s_transformer_alone_needs_a_painter(tmp_path: Path) -> 
 
 
 def refuse(*_: object, **__: object) -> None:
-    response = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
+    response = httpx2.Response(403, request=httpx2.Request("GET", "https://huggingface.co"))
     raise GatedRepoError("gated", response=response)
 
 
@@ -145,7 +145,12 @@ async def test_the_gated_llama_is_said_so(tmp_path: Path, monkeypatch: pytest.Mo
     assert "EASEL_LLAMA" in found.mend
 
 
-async def test_a_hub_that_cannot_be_asked_is_said_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("offline", [True, False])
+async def test_a_hub_that_cannot_be_asked_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(huggingface_hub, "auth_check", huggingface_hub.HfApi("http://127.0.0.1:9").auth_check)
     folder = full_size(tmp_path / "HiDream-I1-Dev", llama=False)
     found = (await findings(easel_local_model=str(folder)))["Llama encoder"]
     assert "cannot be asked" in found.found
@@ -166,7 +171,7 @@ async def test_a_disk_too_small_for_the_download(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(huggingface_hub, "auth_check", lambda *_: None)
     settings = {"easel_local_model": "HiDream-ai/HiDream-I1-Dev", "easel_local_edit_model": "HiDream-ai/HiDream-E1-1"}
     free = 95 << 30
-    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1 << 40, 0, free))  # type: ignore[attr-defined]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1 << 40, 0, free))
     found = (await findings(**settings))["disk for models"]
     # The painter, the editor's transformer and the Llama encoder.
     assert found == Finding(

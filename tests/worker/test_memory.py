@@ -152,9 +152,9 @@ def test_parts_of_a_model_that_failed_are_forgotten() -> None:
     assert kept.there == (b,)
 
 
-def engine_with(folder: Path, memory: LocalMemory, **options: object) -> TorchEngine:
+def engine_with(folder: Path, memory: LocalMemory, vae_pixels: int = 1 << 20) -> TorchEngine:
     engine = TorchEngine(
-        local_models("tiny", "tiny"), llama="unused", loras=LoraFolder(folder), memory=memory, **options
+        local_models("tiny", "tiny"), llama="unused", loras=LoraFolder(folder), memory=memory, vae_pixels=vae_pixels
     )
     engine.load()
     assert not engine.problems

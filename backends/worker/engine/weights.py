@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-import httpx
+import httpx2  # what huggingface_hub speaks HTTP with
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -61,7 +61,7 @@ def download(hub_id: str) -> Path:
         raise OperatorError(
             Code.MODEL_NOT_FOUND, model=hub_id, problem="there is no such repository on huggingface.co"
         ) from None
-    except (LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, httpx2.HTTPError, OSError) as error:
         raise OperatorError(
             Code.MODEL_LOADING_FAILED,
             model=hub_id,
