@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,8 +31,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from backends.worker.acceleration.accelerate import Hardware, Means, accelerate, means
 from backends.worker.engine.schedulers import new_scheduler
+from backends.worker.engine.step_cache import caching
+from backends.worker.engine.tea_cache import CURVES
 from backends.worker.variants import Sampler
+from config.catalogue import Catalogue
+from config.parameters import Option, PresetParameter
 from config.settings import LocalSpeed
+from domain.accelerators import StepCache
 
 SHIFT: Final = 6.0
 """I1-Dev's, with its 28 steps and no guidance."""
@@ -196,6 +201,34 @@ class Version:
 
     name: str
     predict: Callable[..., Tensor]
+    around: Callable[[], AbstractContextManager[None]] = nullcontext
+    """What one picture's steps run in."""
+
+
+def forced_mask(steps: int) -> StepCache:
+    """The steps that the preset ``balanced`` of I1-Dev may skip, all of them skipped.
+
+    Whether a cache would find them alike depends on the weights; on random ones that would mean nothing.
+    """
+    speed = Catalogue.load().offers()["worker:hidream-i1-dev"].parameters[Option.SPEED]
+    assert isinstance(speed, PresetParameter)
+    cache = speed.presets["balanced"].step_cache(steps)
+    assert cache is not None
+    return replace(cache, threshold=float("inf"))
+
+
+def share_skipped(
+    transformer: HiDreamImageTransformer2DModel, version: Version, given: dict[str, Any], steps: int
+) -> float:
+    """Of all block computations, counted."""
+    computed: list[None] = []
+    blocks = [*transformer.double_stream_blocks, *transformer.single_stream_blocks]
+    hooks = [block.register_forward_hook(lambda *_: computed.append(None)) for block in blocks]
+    with version.around():
+        denoise(version.predict, given, steps)
+    for hook in hooks:
+        hook.remove()
+    return 1 - len(computed) / (steps * len(blocks))
 
 
 def ceiling(device: torch.device, dtype: torch.dtype, size: int) -> float:
@@ -219,7 +252,7 @@ def compare(
     first: dict[str, float] = {}
     for version in versions:
         try:
-            with timed(device) as once:
+            with version.around(), timed(device) as once:
                 denoise(version.predict, given, 2)
         except RuntimeError as error:  # torch's for all that a machine or a compiler cannot do
             print(f"{version.name} cannot be had at {task}: {str(error).splitlines()[0][:200]}")
@@ -228,7 +261,7 @@ def compare(
     versions = [version for version in versions if version.name in first]
     for _ in range(options.rounds):
         for version in versions:
-            with timed(device) as once:
+            with version.around(), timed(device) as once:
                 denoise(version.predict, given, options.steps)
             seconds[version.name].append(once[0])
     stock = statistics.median(seconds[versions[0].name])
@@ -414,6 +447,15 @@ def run(options: Any, console: Console) -> dict[str, Any]:
         accelerate(transformers[title], chosen)
         versions.append(Version(title, predictor(transformers[title])))
     native = inputs(shape, shape.side, 1, device, torch.bfloat16)
+    last = transformers[versions[-1].name]
+    cached = Version(
+        f"{versions[-1].name}, balanced mask",
+        predictor(last),
+        lambda: caching(last, forced_mask(options.steps), CURVES["dev"]),
+    )
+    versions.append(cached)
+    skipped = share_skipped(last, cached, native, options.steps)
+    console.print(f"balanced mask: {skipped:.0%} of the block computations are skipped, whatever they would give")
     if hardware.is_gpu:
         for title in ("grouped, compiled", "fp8, compiled"):
             if title in transformers:
@@ -426,7 +468,7 @@ def run(options: Any, console: Console) -> dict[str, Any]:
         torch.cuda.reset_peak_memory_stats(device)
     pixels = shape.side * 8
     rows = compare(versions, f"{pixels}²", native, forward_flops(shape, shape.side, 1), rate, options)
-    eager = [version for version in versions if "graph" not in version.name]
+    eager = [version for version in versions if "graph" not in version.name and version is not cached]
     half = shape.side // 2
     for batch in (1, 4):
         given = inputs(shape, half, batch, device, torch.bfloat16)
@@ -440,6 +482,7 @@ def run(options: Any, console: Console) -> dict[str, Any]:
         "torch": torch.__version__,
         "small": small,
         "steps": options.steps,
+        "share skipped by the balanced mask": skipped,
         "bf16 TFLOP/s": rate / 1e12,
         "GiB at the most, all versions together": memory,
         "rows": [asdict(row) for row in rows],
