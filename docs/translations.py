@@ -68,8 +68,10 @@ def in_commands(commands: Iterable[Mapping[str, Any]]) -> Iterator[Found]:
         # Menus have no description; their name is what people read.
         yield Found(command.get("description") or command["name"], "commands")
         yield from in_commands(command.get("options", ()))
-        for choice in command.get("choices", ()):
-            yield Found(choice["name"], "commands")
+        choices = [choice["name"] for choice in command.get("choices", ())]
+        # Names of settings are typed as they are.
+        if not any("_" in choice for choice in choices):
+            yield from (Found(choice, "commands") for choice in choices)
 
 
 def in_models(catalogue: Catalogue) -> Iterator[Found]:
