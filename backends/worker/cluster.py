@@ -117,6 +117,8 @@ def _ray(root: Path, token: str, arguments: Sequence[str]) -> Iterator[subproces
     # A machine that loads weights is a slow one: Serve would take its proxy for broken, and kill it.
     for patience in ("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S"):
         os.environ.setdefault(patience, str(PROXY_SECONDS))
+    # Ray runs its workers at nice 15; painting is what this machine is for.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     # Replicas import us by name, wherever they run.
     path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     node = subprocess.Popen(
