@@ -1,11 +1,14 @@
 """Joint attention with one product for query, key and value of each stream."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from diffusers.models.transformers.transformer_hidream_image import HiDreamAttention, apply_rope
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backends.worker.acceleration.packing import are_plain, pack
+from backends.worker.acceleration.packing import are_plain, pack, share
 
 
 class PackedAttention(nn.Module):
@@ -22,12 +25,28 @@ class PackedAttention(nn.Module):
         self.single: bool = plain.single
         self.to_q, self.to_k, self.to_v, self.to_out = plain.to_q, plain.to_k, plain.to_v, plain.to_out
         self.q_rms_norm, self.k_rms_norm = plain.q_rms_norm, plain.k_rms_norm
-        self._pack("image", (plain.to_q, plain.to_k, plain.to_v))
+        self._pack("image", self._image_layers)
         if not self.single:
             self.to_q_t, self.to_k_t, self.to_v_t = plain.to_q_t, plain.to_k_t, plain.to_v_t
             self.to_out_t = plain.to_out_t
             self.q_rms_norm_t, self.k_rms_norm_t = plain.q_rms_norm_t, plain.k_rms_norm_t
-            self._pack("text", (plain.to_q_t, plain.to_k_t, plain.to_v_t))
+            self._pack("text", self._text_layers)
+
+    @property
+    def _image_layers(self) -> tuple[nn.Linear, ...]:
+        return self.to_q, self.to_k, self.to_v
+
+    @property
+    def _text_layers(self) -> tuple[nn.Linear, ...]:
+        return self.to_q_t, self.to_k_t, self.to_v_t
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        moved = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if are_plain(*self._image_layers):
+            share(self._image_layers, self.image_weight, self.image_bias)
+        if not self.single and are_plain(*self._text_layers):
+            share(self._text_layers, self.text_weight, self.text_bias)
+        return moved
 
     def _pack(self, stream: str, layers: tuple[nn.Linear, ...]) -> None:
         weight, bias = pack(layers)
@@ -71,12 +90,12 @@ class PackedAttention(nn.Module):
         return self._by_head(query, x), self._by_head(key, x), self._by_head(value, x)
 
     def _image_products(self, x: Tensor) -> tuple[Tensor, ...]:
-        if are_plain(self.to_q, self.to_k, self.to_v):
+        if are_plain(*self._image_layers):
             return functional.linear(x, self.image_weight, self.image_bias).chunk(3, dim=-1)
         return self.to_q(x), self.to_k(x), self.to_v(x)
 
     def _text_products(self, x: Tensor) -> tuple[Tensor, ...]:
-        if are_plain(self.to_q_t, self.to_k_t, self.to_v_t):
+        if are_plain(*self._text_layers):
             return functional.linear(x, self.text_weight, self.text_bias).chunk(3, dim=-1)
         return self.to_q_t(x), self.to_k_t(x), self.to_v_t(x)
 

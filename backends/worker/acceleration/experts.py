@@ -5,6 +5,9 @@ wait in each of 48 blocks. Here the tokens are sorted by expert and one grouped 
 counts stay where they are. Any routing will do, an expert that nobody chose included.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from diffusers.models.transformers.transformer_hidream_image import (
     HiDreamImageFeedForwardSwiGLU,
@@ -13,7 +16,7 @@ from diffusers.models.transformers.transformer_hidream_image import (
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backends.worker.acceleration.packing import are_plain, pack
+from backends.worker.acceleration.packing import are_plain, pack, share
 
 
 class PackedSwiGLU(nn.Module):
@@ -25,6 +28,13 @@ class PackedSwiGLU(nn.Module):
         super().__init__()
         self.w1, self.w2, self.w3 = plain.w1, plain.w2, plain.w3
         self.register_buffer("gate_and_up", pack([plain.w1, plain.w3])[0], persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # What torch does to move a module; its recurrent layers keep their packed weights together in the same place.
+        moved = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if are_plain(self.w1, self.w3):
+            share([self.w1, self.w3], self.gate_and_up, None)
+        return moved
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, width) to the same shape."""
@@ -49,16 +59,28 @@ class GroupedExperts(nn.Module):
         self.shared_experts = PackedSwiGLU(plain.shared_experts)
         self.num_activated_experts: int = plain.num_activated_experts
         self._plain = [plain]  # in a list: its parts are registered above already
-        layers = [layer for expert in plain.experts for layer in (expert.w1, expert.w3)]
         count, width = len(plain.experts), plain.experts[0].w1.in_features
-        self.register_buffer("gate_and_up", pack(layers)[0].view(count, -1, width), persistent=False)
-        downward = pack([expert.w2 for expert in plain.experts])[0]
-        self.register_buffer("down", downward.view(count, width, -1), persistent=False)
+        self.register_buffer("gate_and_up", pack(self._inward)[0].view(count, -1, width), persistent=False)
+        self.register_buffer("down", pack(self._downward)[0].view(count, width, -1), persistent=False)
+
+    @property
+    def _inward(self) -> list[nn.Linear]:
+        return [layer for expert in self.experts for layer in (expert.w1, expert.w3)]
+
+    @property
+    def _downward(self) -> list[nn.Linear]:
+        return [expert.w2 for expert in self.experts]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        moved = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for layers, packed in ((self._inward, self.gate_and_up), (self._downward, self.down)):
+            if are_plain(*layers):
+                share(layers, packed.flatten(0, 1), None)
+        return moved
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, tokens, width) to the same shape."""
-        layers = [layer for expert in self.experts for layer in (expert.w1, expert.w2, expert.w3)]
-        if not are_plain(*layers):
+        if not are_plain(*self._inward, *self._downward):
             plain: MOEFeedForwardSwiGLU = self._plain[0]
             routed = self._read_back(plain, x)
         else:

@@ -4,7 +4,8 @@ Weights are scaled once by output row, activations at every call by token. What 
 ``python -m benchmarks.gpu_speed`` prints the error of each version.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +111,10 @@ class Float8Attention(PackedAttention):
             self.q_rms_norm_t, self.k_rms_norm_t = packed.q_rms_norm_t, packed.k_rms_norm_t
             self.text = Float8Linear(packed.text_weight, packed.text_bias)
             self.to_out_t = _from(packed.to_out_t)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # nothing is packed here
+        return nn.Module._apply(self, fn, recurse)  # type: ignore[no-untyped-call]
 
     def _image_products(self, x: Tensor) -> tuple[Tensor, ...]:
         products: Tensor = self.image(x)

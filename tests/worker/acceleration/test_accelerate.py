@@ -99,6 +99,24 @@ class TestEquality:
         accelerate(transformer, GROUPED)
         assert set(transformer.state_dict()) == names
 
+    def test_moved_elsewhere_weights_are_still_held_once(self, transformer: HiDreamImageTransformer2DModel) -> None:
+        """A part that waits in main memory and comes back; here by way of another type, which moves it alike."""
+        accelerate(transformer, GROUPED)
+        blocks = torch.nn.ModuleList([transformer.double_stream_blocks, transformer.single_stream_blocks])
+        before = predict(transformer, **inputs())
+        blocks.float()
+        blocks.bfloat16()
+        assert torch.equal(predict(transformer, **inputs()), before)
+        for outer in (transformer.double_stream_blocks[0], transformer.single_stream_blocks[1]):
+            block = outer.block
+            held = {
+                tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+                for part in (block.attn1, block.ff_i)
+                for tensor in (*part.parameters(), *part.buffers())
+            }
+            own = sum(parameter.nbytes for part in (block.attn1, block.ff_i) for parameter in part.parameters())
+            assert sum(held.values()) == own
+
     def test_in_8_bits_the_answer_is_near(self, transformer: HiDreamImageTransformer2DModel) -> None:
         expected = predict(transformer, **inputs())
         accelerate(transformer, FLOAT8)
