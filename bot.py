@@ -57,6 +57,7 @@ from db.safety import SafetyStore
 from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
 from domain.money import FREE, MicroUSD, format_usd, micro_usd
 from domain.request import Kind
+from domain.safety import EVERYWHERE, MAX_REASON, Ban
 from jobs import checkup, pause
 from jobs.administration import Administration
 from jobs.album import Album
@@ -82,7 +83,7 @@ from jobs.queue import Queue
 from jobs.quotas import Quotas
 from jobs.removal import Removal
 from jobs.reports import Reports
-from jobs.safeguards import Safeguards
+from jobs.safeguards import OPERATOR, Safeguards
 from jobs.workshop import Workshop
 
 log = logging.getLogger("easel")
@@ -459,6 +460,31 @@ async def correct(settings: Settings, job_id: str, charged: MicroUSD) -> int:
     return FINE
 
 
+async def safeguard(settings: Settings, given: argparse.Namespace) -> int:
+    """Ban and unban people everywhere, and list who is banned and what was reported; also while the bot runs."""
+    path = settings.easel_data_dir / DATABASE_NAME
+    if not path.is_file():
+        raise OperatorError(Code.SETTING_INVALID, setting="EASEL_DATA_DIR", problem=f"there is no database at {path}")
+    async with Database.open(path) as database:
+        safeguards = Safeguards(database, SafetyStore(database), AuditStore(database), utc_now)
+        match given.command:
+            case "ban":
+                await safeguards.ban(Ban(given.user, EVERYWHERE, given.reason, OPERATOR))
+                _say(f"{given.user} can't use the bot in any server any more. `bot.py unban {given.user}` ends it.")
+            case "unban":
+                await safeguards.unban(EVERYWHERE, given.user, OPERATOR)
+                _say(f"{given.user} can use the bot again, except where a server's admins have banned them.")
+            case "bans":
+                for ban in await safeguards.bans(EVERYWHERE):
+                    _say(f"{ban.user_id} {ban.reason}".rstrip())
+            case _:
+                for report in await safeguards.reports():
+                    at = datetime.fromtimestamp(report.at / 1000, UTC).isoformat(timespec="seconds")
+                    reason = " ".join(report.reason.split())
+                    _say(f"{at} job {report.job_id} server {report.guild_id} by {report.reporter_id}: {reason}")
+    return FINE
+
+
 async def examine(settings: Settings) -> int:
     """Look at everything, and print what was found."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -514,6 +540,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _cluster(settings, given)
             case "doctor":
                 return asyncio.run(examine(settings))
+            case "ban" | "unban" | "bans" | "reports":
+                return asyncio.run(safeguard(settings, given))
             case "pause":
                 pause.pause(settings.easel_data_dir)
                 _say("Nothing new is taken in; what is waiting is still painted. `bot.py resume` ends it.")
@@ -567,6 +595,13 @@ def _parser() -> argparse.ArgumentParser:
     correction = commands.add_parser("correct", help="note what a paid job of unknown outcome really cost")
     correction.add_argument("job", metavar="JOB", help="its id, as on its card and in the ledger's CSV file")
     correction.add_argument("--charged", type=_dollars, required=True, metavar="USD", help="what the vendor charged")
+    ban = commands.add_parser("ban", help="let somebody use the bot in no server any more; no restart is needed")
+    ban.add_argument("user", type=_snowflake, metavar="USER", help="their id on Discord")
+    ban.add_argument("--reason", type=_reason, default="", help="for your own list")
+    unban = commands.add_parser("unban", help="end it")
+    unban.add_argument("user", type=_snowflake, metavar="USER")
+    commands.add_parser("bans", help="list who is banned everywhere")
+    commands.add_parser("reports", help="list what people have reported, the newest first")
     backup = commands.add_parser("backup", help="copy the database while the bot runs")
     backup.add_argument("file", type=Path, metavar="FILE")
     return parser
@@ -577,6 +612,18 @@ def _dollars(text: str) -> MicroUSD:
         return micro_usd(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError("an amount in US dollars, such as 0.024") from error
+
+
+def _snowflake(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**63):
+        raise argparse.ArgumentTypeError("an id is a whole number, such as 80351110224678912")
+    return int(text)
+
+
+def _reason(text: str) -> str:
+    if len(text) > MAX_REASON:
+        raise argparse.ArgumentTypeError(f"a reason has at most {MAX_REASON} characters")
+    return " ".join(text.split())
 
 
 def _port(text: str) -> int:

@@ -33,7 +33,7 @@ _OPTIONS: Final = (
 )  # fmt: skip
 ROUND_SECONDS: Final = 3600.0
 """Between two looks at who is still to be forgotten."""
-SOON_SECONDS: Final = 20.0
+SOON_SECONDS: Final = 3.0
 """The same, while somebody's jobs are not over, or after Discord could not be reached."""
 PLAIN_BYTES: Final = 1_000_000
 """A larger export is packed."""

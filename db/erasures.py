@@ -11,7 +11,8 @@ from domain.job import Job
 
 NOBODY: Final = 0
 """Stands for a person who was forgotten."""
-_OVER: Final = "('posted', 'undeliverable', 'failed', 'cancelled', 'unknown')"
+_OVER: Final = "(state IN ('posted', 'undeliverable') OR told = 1)"
+"""And everybody who was to be told has been: nothing is posted about it any more."""
 _AT_ONCE: Final = 50
 
 
@@ -87,7 +88,7 @@ class ErasureStore:
         async with self._database.reading() as reader:
             return await read_jobs(
                 reader,
-                f"INDEXED BY jobs_of_user WHERE user_id = ? AND created_at <= ? AND state IN {_OVER}"
+                f"INDEXED BY jobs_of_user WHERE user_id = ? AND created_at <= ? AND {_OVER}"
                 " ORDER BY number LIMIT ?",
                 (erasure.user_id, erasure.asked_at, _AT_ONCE),
             )
@@ -97,7 +98,7 @@ class ErasureStore:
         async with self._database.reading() as reader:
             return await read_jobs(
                 reader,
-                f"INDEXED BY jobs_of_user WHERE user_id = ? AND state NOT IN {_OVER} ORDER BY number",
+                f"INDEXED BY jobs_of_user WHERE user_id = ? AND NOT {_OVER} ORDER BY number",
                 (user_id,),
             )
 

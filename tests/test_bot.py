@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from backends.base import OutcomeUnknown
+from db.database import Database
+from db.folder import exclusive
 from docs.page import whole_bot
 from domain.errors import Code, EaselError
 from domain.job import JobState
@@ -82,6 +84,9 @@ def test_what_the_operator_has_to_mend_is_one_line_that_names_it(
         ["paint"],
         ["sandbox", "--port", "high"],
         ["backup"],
+        ["ban"],
+        ["ban", "alice"],
+        ["unban", "-5"],
         ["correct", "abc"],
         ["correct", "abc", "--charged", "-1"],
         ["correct", "abc", "--charged", "much"],
@@ -125,6 +130,25 @@ def test_pause_and_resume_hold_for_a_bot_that_runs_and_for_one_that_comes(tmp_pa
     for _ in range(2):
         assert run_bot("resume", EASEL_DATA_DIR=str(data)).returncode == 0
         assert not (data / "paused").exists()
+
+
+def test_people_are_banned_everywhere_while_the_bot_runs(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with exclusive(data) as path:
+        asyncio.run(_made(path))
+        environment = {"EASEL_DATA_DIR": str(data)}
+        assert run_bot("ban", "80351110224678912", "--reason", "spam\nspam", **environment).returncode == 0
+        assert run_bot("bans", **environment).stdout == "80351110224678912 spam spam\n"
+        assert run_bot("reports", **environment).stdout == ""
+        assert run_bot("unban", "80351110224678912", **environment).returncode == 0
+        again = run_bot("unban", "80351110224678912", **environment)
+        assert (again.returncode, "Traceback" in again.stderr) == (1, False)
+        assert run_bot("bans", **environment).stdout == ""
+
+
+async def _made(path: Path) -> None:
+    async with Database.open(path):
+        pass
 
 
 def test_a_lost_call_is_corrected_while_the_bot_runs(tmp_path: Path) -> None:
