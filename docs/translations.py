@@ -27,6 +27,9 @@ TEXTS = COGS / "ui" / "texts.py"
 """Every constant in it is a text; of the other modules of ``cogs/ui`` the values of their tables are."""
 SPEAKING = frozenset({"say", "translated", "fill"})
 """Functions whose first argument is a text."""
+NAMES = frozenset({"LANGUAGES"})
+"""Tables of names that every language shares."""
+OWN_NAME = "Easel"
 WIDTH = 120
 
 Text = str | tuple[str, str]
@@ -99,11 +102,15 @@ def _called(tree: ast.AST) -> Iterator[Text]:
 
 
 def _tables(tree: ast.Module, *, constants: bool) -> Iterator[str]:
+    """Texts that stand at the top of a module: values of tables, and in ``texts`` also what has a name of its own."""
     for node in tree.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            for value in node.value.values if isinstance(node.value, ast.Dict) else [node.value]:
-                if constants or isinstance(node.value, ast.Dict):
-                    yield from _strings(value)
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name)) if name in NAMES:
+                continue
+            case ast.Assign(value=ast.Dict(values=values)) | ast.AnnAssign(value=ast.Dict(values=values)):
+                yield from (text for value in values if not isinstance(value, ast.Tuple) for text in _strings(value))
+            case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value) if constants:
+                yield from _strings(value)
 
 
 def _strings(node: ast.expr) -> Iterator[str]:
@@ -147,7 +154,7 @@ def hard_coded() -> Iterator[str]:
             if isinstance(node, ast.Call):
                 for keyword in node.keywords:
                     if keyword.arg in _SHOWN and any(
-                        _READ.fullmatch(text) and text not in known for text in _strings(keyword.value)
+                        _READ.fullmatch(text) and text not in known | {OWN_NAME} for text in _strings(keyword.value)
                     ):
                         yield f"{place}:{node.lineno}: {ast.unparse(keyword)}"
         for node in ast.walk(tree):
