@@ -311,6 +311,7 @@ class Dispatcher:
     # Stopping and going on.
 
     async def _hand_back(self) -> None:
+        began = asyncio.get_running_loop().time()
         # Those that have no slot yet have not begun: the next process goes on with them.
         for task in self._resuming:
             task.cancel()
@@ -319,10 +320,13 @@ class Dispatcher:
         if self._followers:
             log.info("giving %d running jobs %.0f s", len(self._followers), self._grace_seconds)
             await asyncio.wait(set(self._followers), timeout=self._grace_seconds)
+        given_back = len(self._runs)
         for run in self._runs.values():
             run.hand_back()
         if self._followers:
             await asyncio.wait(set(self._followers))
+        took = asyncio.get_running_loop().time() - began
+        log.info("stopped taking jobs: %.1f s, %d were given back", took, given_back)
 
     async def _go_on(self) -> None:
         """Take over what the last process left under way."""
