@@ -363,6 +363,10 @@ class JobRun:
             open_tasks = [task for task in job.tasks if task.state not in TASK_OVER]
             if open_tasks and self._leaving is _Leaving.HANDED_BACK and self._submits:
                 return  # The next process goes on from the stored remote ids.
+            if open_tasks and self._worker_died is not None and state is JobState.ACCEPTED:
+                # It cost nothing and was lost before its backend began: back to the line as if it had begun.
+                await jobs.working(tx, job.id)
+                state = JobState.RUNNING
             again = self._again(state, at_once=at_once)
             if open_tasks and again is not None:
                 not_before, worker_died = again

@@ -16,6 +16,7 @@ from backends.base import (
     OutcomeUnknown,
     RequestRefused,
     WorkerDied,
+    Working,
 )
 from backends.runware import RunwareBackend
 from backends.wavespeed import WaveSpeedBackend
@@ -25,7 +26,7 @@ from domain.money import MicroUSD
 from jobs.events import StateChanged
 from tests.backends.calls import CATALOGUE as SHIPPED
 from tests.backends.conftest import IMPATIENT, QUICK, runware, wavespeed
-from tests.building import Clock, House, open_house
+from tests.building import Clock, House, model, offer, open_house
 from tests.doubles import Accept, FakeClock, Paint, ScriptedBackend, Steps
 from tests.servers.hosted import Fault
 from tests.servers.runware import RunwareServer
@@ -359,3 +360,28 @@ async def test_one_submit_is_accepted_over_both_servers(tmp_path: Path, name: st
             else:
                 assert (job.state, job.starts, pair.runware.count("submit")) == (JobState.UNKNOWN, 1, 0)
             assert await house.ledger.check() == []
+
+
+# What costs nothing and was lost where it had been accepted.
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_free_work_that_its_backend_lost_runs_again(tmp_path: Path, begun: bool) -> None:
+    lost = WorkerDied(EaselError(Code.WORKER_DIED, backend="comfyui"))
+    backend = ScriptedBackend("comfyui", [Accept(), Paint()], resumes=True, repeatable_submit=True)
+    backend.scripts.append([Accept(), *([Working()] if begun else []), lost])
+    catalogue = type(SHIPPED)([model("free", offer("comfyui"))])
+    async with open_house(tmp_path, {"comfyui": backend}, catalogue=catalogue) as house:
+        job = await house.reached((await house.ask("free")).id, *OVER)
+        assert (job.state, job.starts, job.worker_deaths) == (JobState.FINISHED, 2, 1)
+        first_call, second_call = backend.calls
+        assert first_call.pictures == second_call.pictures, "under the same submission id"
+
+
+async def test_free_work_that_is_lost_again_and_again_is_given_up(tmp_path: Path) -> None:
+    lost = WorkerDied(EaselError(Code.WORKER_DIED, backend="comfyui"))
+    backend = ScriptedBackend("comfyui", [Accept(), lost], resumes=True, repeatable_submit=True)
+    catalogue = type(SHIPPED)([model("free", offer("comfyui"))])
+    async with open_house(tmp_path, {"comfyui": backend}, catalogue=catalogue) as house:
+        job = await house.reached((await house.ask("free")).id, *OVER)
+        assert (job.state, job.starts, len(backend.calls)) == (JobState.FAILED, 2, 2)
