@@ -19,6 +19,7 @@ from jobs.findings import Finding
 from jobs.pictures import KEEP_FREE_BYTES
 
 NO_BACKENDS: Final = "backends"
+WORKER: Final = "worker"
 LOADING_SECONDS: Final = 600
 """How long a model may take to load before the doctor stops waiting for it."""
 
@@ -35,13 +36,19 @@ async def examine(
     yield await asyncio.to_thread(_disk, settings.easel_data_dir)
     async for finding in _database(settings.easel_data_dir / DATABASE_NAME):
         yield finding
+    can_load = True
     async for finding in examine_local(settings):
+        can_load = can_load and finding.good
         yield finding
     if not backends:
         yield Finding(
             NO_BACKENDS, False, "none is configured", "Set EASEL_LOCAL_MODEL=tiny to try the bot, or a vendor's key."
         )
     for name, backend in backends.items():
+        if name == WORKER and not can_load:
+            # Its load would take minutes, to fail for a reason that has been told.
+            yield Finding(name, False, "not waited for, as it is lacking something", "Mend that first.")
+            continue
         yield _backend(name, await _settled_health(backend), explain)
 
 

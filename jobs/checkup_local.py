@@ -156,10 +156,10 @@ def _llama(name: str) -> tuple[Finding, bool]:
     except (GatedRepoError, RepositoryNotFoundError):
         found = f"{name} is not here, and the hub does not give it to you"
         mend = f"Accept its licence at https://huggingface.co/{name} and set HF_TOKEN, or name a folder in EASEL_LLAMA."
-        return Finding(subject, False, found, mend), False
+        return Finding(subject, False, found, mend), True
     except (httpx2.HTTPError, OSError) as error:
         found = f"{name} is not here, and the hub cannot be asked for it ({type(error).__name__})"
-        return Finding(subject, False, found, "Check the network, or name a folder in EASEL_LLAMA."), False
+        return Finding(subject, False, found, "Check the network, or name a folder in EASEL_LLAMA."), True
     return Finding(subject, True, f"{name} is not here yet; the worker downloads it"), True
 
 

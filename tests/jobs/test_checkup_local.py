@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
@@ -11,11 +12,13 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError
 
+from backends.base import Health, HealthState
 from backends.worker.files import missing_parts
 from config.settings import LocalMemory, Settings
-from jobs import checkup_local
+from jobs import checkup, checkup_local
 from jobs.checkup_local import examine_local
 from jobs.findings import Finding
+from tests.doubles import ScriptedBackend
 
 TINY = Path(__file__).parents[2] / "backends" / "worker" / "models" / "tiny-i1"
 GATED = "meta-llama/Llama-3.1-8B-Instruct"
@@ -220,3 +223,15 @@ async def test_the_folder_of_loras(tmp_path: Path) -> None:
     assert not (await findings(easel_lora_dir=folder))["LoRAs"].good
     (folder / "ink.safetensors").write_bytes(b"")
     assert (await findings(easel_lora_dir=folder))["LoRAs"] == Finding("LoRAs", True, f"1 in {folder}")
+
+
+async def test_a_worker_that_lacks_something_is_not_waited_for(tmp_path: Path) -> None:
+    loading = ScriptedBackend("worker", ())
+    loading.health_now = Health(HealthState.LOADING, slots=1)
+    settings = Settings(easel_local_model="/nowhere", easel_data_dir=tmp_path)
+    found = [
+        finding async for finding in checkup.examine(settings, {"worker": loading}, str, lambda: datetime.now(UTC))
+    ]
+    assert [finding.found for finding in found if finding.subject == "worker"] == [
+        "not waited for, as it is lacking something"
+    ]
