@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
+from pydantic import SecretStr
 
 from backends.addresses import PrivateAddress, PublicOnlyTransport, Resolve, is_loopback, resolve
 from backends.clock import Clock
-from backends.http import TRANSIENT, Timeouts, describe, same_origin
+from backends.http import TRANSIENT, HostedApi, Timeouts, describe, same_origin
 
 MAX_PICTURE_BYTES = 64 * 2**20
 MAX_REDIRECTS = 3
@@ -180,6 +181,28 @@ class OutputFetcher:
                 if total > self._max_bytes:
                     raise OutputUnusable("it is too large")
                 await asyncio.to_thread(file.write, chunk)
+
+
+def connections(
+    *,
+    name: str,
+    base_url: str,
+    key: SecretStr,
+    key_setting: str,
+    output_hosts: Sequence[str],
+    clock: Clock,
+    timeouts: Timeouts,
+    resolve: Resolve,
+) -> tuple[HostedApi, OutputFetcher]:
+    """A vendor's API, and the way to what it makes; both with the same trusted certificates."""
+    tls = httpx.create_ssl_context(trust_env=False)
+    api = HostedApi(
+        name=name, base_url=base_url, key=key, key_setting=key_setting, clock=clock, timeouts=timeouts, tls=tls
+    )
+    outputs = OutputFetcher(
+        base_url=api.base_url, hosts=output_hosts, clock=clock, timeouts=timeouts, tls=tls, resolve=resolve
+    )
+    return api, outputs
 
 
 def _extension(path: Path) -> str | None:

@@ -14,7 +14,6 @@ from decimal import Decimal
 from typing import Final
 from uuid import uuid4
 
-import httpx
 from pydantic import SecretStr
 
 from backends.addresses import Resolve, resolve
@@ -37,8 +36,8 @@ from backends.base import (
 )
 from backends.body import Body, request_body
 from backends.clock import Clock
-from backends.download import OutputFetcher, OutputUnusable
-from backends.http import OPERATOR_SECONDS, PROBE_SECONDS, Answer, HostedApi, Timeouts, Unanswered
+from backends.download import OutputUnusable, connections
+from backends.http import OPERATOR_SECONDS, PROBE_SECONDS, Answer, Timeouts, Unanswered
 from backends.limiter import KeptHealth, Pace
 from backends.runware_protocol import Answered, Delivery, Problem, Result, balance, read
 from backends.webhooks import Webhooks, sleep_until_told
@@ -111,23 +110,14 @@ class RunwareBackend:
         self._pace = pace or Pace(first=1.0)
         self._slots = slots
         self._delivery = delivery or Delivery()
-        timeouts = timeouts or Timeouts()
-        tls = httpx.create_ssl_context(trust_env=False)
-        self._api = HostedApi(
+        self._api, self._outputs = connections(
             name=self.key,
             base_url=base_url,
             key=api_key,
             key_setting="RUNWARE_API_KEY",
+            output_hosts=(*OUTPUT_HOSTS, *output_hosts),
             clock=self._clock,
-            timeouts=timeouts,
-            tls=tls,
-        )
-        self._outputs = OutputFetcher(
-            base_url=self._api.base_url,
-            hosts=(*OUTPUT_HOSTS, *output_hosts),
-            clock=self._clock,
-            timeouts=timeouts,
-            tls=tls,
+            timeouts=timeouts or Timeouts(),
             resolve=resolve,
         )
         self._health = KeptHealth(self._probe, self._clock)

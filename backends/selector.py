@@ -240,16 +240,20 @@ def ruling_of(question: Question, offer: Offer) -> RuledOut | None:
         return RuledOut(offer.key, Ruling.PRICE_UNKNOWN, failure)
     if question.budget is not None and _price(question, offer) > question.budget:
         return RuledOut(offer.key, Ruling.NO_MONEY, Failure(Code.PRICE_ROSE, {"backend": offer.backend}))
+    ruling = ruling_of_backend(facts, question.now)
+    return RuledOut(offer.key, ruling, facts.problem) if ruling is not None else None
+
+
+def ruling_of_backend(facts: BackendFacts, now: float) -> Ruling | None:
+    """Why no call may go to the backend now, whatever it is for; None where one may."""
     if facts.health is HealthState.DOWN:
         lasting = facts.problem is not None and facts.problem.code in LASTING_PROBLEMS
-        return RuledOut(offer.key, Ruling.NEEDS_OPERATOR if lasting else Ruling.DOWN, facts.problem)
+        return Ruling.NEEDS_OPERATOR if lasting else Ruling.DOWN
     if facts.suspended:
-        return RuledOut(offer.key, Ruling.SUSPENDED, facts.problem)
-    if facts.cooling_until > question.now:
-        return RuledOut(offer.key, Ruling.RATE_LIMITED if facts.rate_limited else Ruling.COOLING_DOWN)
-    if facts.free == 0:
-        return RuledOut(offer.key, Ruling.BUSY)
-    return None
+        return Ruling.SUSPENDED
+    if facts.cooling_until > now:
+        return Ruling.RATE_LIMITED if facts.rate_limited else Ruling.COOLING_DOWN
+    return Ruling.BUSY if facts.free == 0 else None
 
 
 def _rank(question: Question, offer: Offer) -> tuple[float, ...]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import httpx
 from pydantic import BaseModel, JsonValue, SecretStr, ValidationError, field_validator
 
 from backends.addresses import Resolve, resolve
@@ -36,13 +35,12 @@ from backends.base import (
 )
 from backends.body import request_body
 from backends.clock import Clock
-from backends.download import OutputFetcher, OutputUnusable
+from backends.download import OutputUnusable, connections
 from backends.http import (
     GATEWAY,
     OPERATOR_SECONDS,
     PROBE_SECONDS,
     Answer,
-    HostedApi,
     NoSuchRoute,
     Timeouts,
     Unanswered,
@@ -165,23 +163,14 @@ class WaveSpeedBackend:
             "enable_safety_checker": safety_checker,
             "enable_sync_mode": sync,
         }
-        timeouts = timeouts or Timeouts()
-        tls = httpx.create_ssl_context(trust_env=False)
-        self._api = HostedApi(
+        self._api, self._outputs = connections(
             name=self.key,
             base_url=base_url,
             key=api_key,
             key_setting="WAVESPEED_API_KEY",
+            output_hosts=(*OUTPUT_HOSTS, *output_hosts),
             clock=self._clock,
-            timeouts=timeouts,
-            tls=tls,
-        )
-        self._outputs = OutputFetcher(
-            base_url=self._api.base_url,
-            hosts=(*OUTPUT_HOSTS, *output_hosts),
-            clock=self._clock,
-            timeouts=timeouts,
-            tls=tls,
+            timeouts=timeouts or Timeouts(),
             resolve=resolve,
         )
         self._health = KeptHealth(self._probe, self._clock)
