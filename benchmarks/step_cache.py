@@ -9,7 +9,7 @@ program whether a prompt was followed, so that column is left out.
 
 import argparse
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -304,25 +304,36 @@ def table(report: Report) -> str:
     )
 
 
+STYLES: Final[Mapping[str, dict[str, Any]]] = {
+    "fbCache": {"color": "C0", "marker": "o"},
+    "dbCache": {"color": "C1", "marker": "s"},
+    "teaCache": {"color": "C2", "marker": "^"},
+    "fbCache, early steps": {"color": "C0", "marker": "o", "linestyle": "--"},
+    "teaCache, early steps": {"color": "C2", "marker": "^", "linestyle": "--"},
+    "preset": {"color": "black", "marker": "*", "linestyle": "", "markersize": 13, "zorder": 3},
+}
+
+
 def plot(reports: Sequence[Report]) -> bytes:
     """Worst PSNR over the share of blocks left out, a panel a variant, as PNG."""
-    figure = Figure(figsize=(4.6 * len(reports), 4.2), layout="constrained")
-    panels = figure.subplots(1, len(reports), squeeze=False, sharey=True)[0]
+    figure = Figure(figsize=(4.2 * len(reports) + 1.8, 4.0), layout="constrained")
+    panels = figure.subplots(1, len(reports), squeeze=False, sharex=True, sharey=True)[0]
+    shown: dict[str, Any] = {}
     for panel, report in zip(panels, reports, strict=True):
-        for group in dict.fromkeys(line.setting.group for line in report.lines):
+        for group, style in STYLES.items():
             lines = [line for line in report.lines if line.setting.group == group]
             points = sorted((100 * float(np.mean(line.skipped)), min(line.psnr)) for line in lines)
-            style = {"marker": "*", "linestyle": "", "markersize": 15, "zorder": 3} if group == "preset" else {}
-            panel.plot(*zip(*points, strict=True), **({"marker": "o", "markersize": 4} | style), label=group)
+            if points:
+                (shown[group],) = panel.plot(*zip(*points, strict=True), **({"markersize": 4} | style))
         for line in report.lines:
             if line.setting.group == "preset":
                 at = (100 * float(np.mean(line.skipped)), min(line.psnr))
-                panel.annotate(line.setting.name.strip("*"), at, textcoords="offset points", xytext=(8, 6))
-        panel.set_title(f"{report.variant}, {VARIANTS[report.variant].steps} steps")
+                panel.annotate(line.setting.name.strip("*"), at, textcoords="offset points", xytext=(7, 5))
+        panel.set_title(f"{report.variant}, {VARIANTS[report.variant].steps} steps, {report.pictures} pictures")
         panel.set_xlabel("blocks left out (%)")
         panel.grid(alpha=0.3)
-    panels[0].set_ylabel(f"worst of {reports[0].pictures} pictures: PSNR against exact (dB)")
-    panels[0].legend(fontsize="small")
+    panels[0].set_ylabel("worst picture: PSNR against exact (dB)")
+    figure.legend(shown.values(), shown.keys(), loc="outside right upper", fontsize="small")
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=90, metadata={"Software": None})
     return file.getvalue()
