@@ -82,7 +82,7 @@ _LABELS: Final = {
     Action.EDIT: "Edit",
     Action.VARY: "Vary",
     Action.LARGER: "Redo in a larger model",
-    Action.FAVOURITE: "Favourite",
+    Action.FAVOURITE: "",  # Its star says it, and a phone has five buttons in a row only where one is small.
     Action.DETAILS: "Details",
     Action.FAMILY: "Family",
     Action.ORIGINAL: "Original",
@@ -127,7 +127,7 @@ class JobButton(
         super().__init__(
             discord.ui.Button(
                 style=style,
-                label=label or translated(_LABELS[action]),
+                label=label or translated(_LABELS[action]) or None,
                 emoji=_EMOJIS[action],
                 custom_id=custom_id_of(action, job_id),
             ),

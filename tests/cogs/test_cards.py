@@ -37,7 +37,7 @@ def check_limits(embed: discord.Embed, view: discord.ui.View | None) -> None:
         assert len(set(ids)) == len(ids)
         for button in row["components"]:
             assert len(button["custom_id"]) <= 100
-            assert len(button["label"]) <= 80
+            assert len(button.get("label") or "") <= 80
             assert any(item.__discord_ui_compiled_template__.fullmatch(button["custom_id"]) for item in ITEMS)
 
 

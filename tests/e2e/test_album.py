@@ -149,7 +149,7 @@ async def test_a_star_makes_a_favourite_and_takes_it_away(bot: Bot, sandbox: San
     job = await paint(bot, sandbox, alice, "a red circle", seed=7)
     result = message_of(sandbox, job)
     assert "no favourites" in (await opened(bob, sandbox.studio, "favourites")).text
-    assert "kept for 365 days" in (await private_answer(await bob.click(result, "Favourite"))).text
+    assert "kept for 365 days" in (await private_answer(await bob.click(result, "⭐"))).text
     await bot.restart()
     page = await opened(bob, sandbox.channel("playground"), "favourites")
     assert "a red circle" in page.text
@@ -157,15 +157,15 @@ async def test_a_star_makes_a_favourite_and_takes_it_away(bot: Bot, sandbox: San
     shown = Image.open(io.BytesIO(page.attachments[0].data))
     assert shown.format == "JPEG"
     assert "no favourites" in (await opened(alice, sandbox.studio, "favourites")).text
-    assert "any more" in (await private_answer(await bob.click(result, "Favourite"))).text
+    assert "any more" in (await private_answer(await bob.click(result, "⭐"))).text
     assert "no favourites" in (await opened(bob, sandbox.studio, "favourites")).text
 
 
 async def test_a_double_click_on_the_star_is_one(bot: Bot, sandbox: Sandbox) -> None:
     alice = sandbox.user("alice")
     result = message_of(sandbox, await paint(bot, sandbox, alice, "a red circle"))
-    await private_answer(await alice.click(result, "Favourite"))
-    await (await alice.click(result, "Favourite")).acknowledged()
+    await private_answer(await alice.click(result, "⭐"))
+    await (await alice.click(result, "⭐")).acknowledged()
     assert "a red circle" in (await opened(alice, sandbox.studio, "favourites")).text
 
 
@@ -173,14 +173,14 @@ async def test_retention_keeps_favourites_longer(sandbox: Sandbox, painter: Scri
     async with bot_with(sandbox, painter, tmp_path / "data", EASEL_PICTURES_DAYS="1") as bot:
         alice = sandbox.user("alice")
         loved, other = [await paint(bot, sandbox, alice, prompt) for prompt in ("loved", "other")]
-        await private_answer(await alice.click(message_of(sandbox, loved), "Favourite"))
+        await private_answer(await alice.click(message_of(sandbox, loved), "⭐"))
         for job in (loved, other):
             os.utime(bot.services.pictures.path(job.pictures[0].name), (1, 1))
         await bot.services.pictures.sweep(kept=await bot.services.album.kept_longer())
         assert bot.services.pictures.path(loved.pictures[0].name).exists()
         assert not bot.services.pictures.path(other.pictures[0].name).exists()
         # Those that were swept are told apart from those that are there.
-        await private_answer(await alice.click(message_of(sandbox, other), "Favourite"))
+        await private_answer(await alice.click(message_of(sandbox, other), "⭐"))
         assert len((await opened(alice, sandbox.studio, "favourites")).attachments) == 1
 
 
@@ -190,7 +190,7 @@ async def test_the_sweep_of_a_start_knows_the_favourites(
     async with bot_with(sandbox, painter, tmp_path / "data", EASEL_PICTURES_DAYS="1") as bot:
         alice = sandbox.user("alice")
         loved = await paint(bot, sandbox, alice, "loved")
-        await private_answer(await alice.click(message_of(sandbox, loved), "Favourite"))
+        await private_answer(await alice.click(message_of(sandbox, loved), "⭐"))
         path = bot.services.pictures.path(loved.pictures[0].name)
         os.utime(path, (1, 1))
         await bot.restart()

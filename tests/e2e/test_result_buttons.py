@@ -34,11 +34,11 @@ async def deleted(sandbox: Sandbox, question: Message) -> None:
 
 async def test_one_picture_has_one_button_to_edit_it_and_four_have_four(bot: Bot, sandbox: Sandbox) -> None:
     first = await painted(bot, sandbox)
-    assert labels(first) == ["Reroll", "Vary", "Edit", "Favourite", "Edit picture", "Details", "Delete"]
+    assert labels(first) == ["Reroll", "Vary", "Edit", "⭐", "Edit picture", "Details", "Delete"]
     await sandbox.user("alice").slash(sandbox.studio, "imagine", prompt="four", count=4)
     four = await bot.result(after=first)
     pictures = ["Edit picture 1", "Edit picture 2", "Edit picture 3", "Edit picture 4"]
-    assert labels(four) == ["Reroll", "Vary", "Edit", "Favourite", *pictures, "Details", "Delete"]
+    assert labels(four) == ["Reroll", "Vary", "Edit", "⭐", *pictures, "Details", "Delete"]
     assert [len(row["components"]) for row in four.components] == [4, 4, 2]
 
 
