@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backends.base import BackendUnavailable, Health, HealthState, WorkerDied
+from backends.base import BackendFailed, BackendUnavailable, Health, HealthState, WorkerDied
 from domain.errors import Code, InternalError, OperatorError
 from domain.job import Job, JobState
 from domain.quota import Unit
@@ -19,6 +19,7 @@ from tests.building import Clock, House, open_house
 from tests.doubles import Paint, Script, ScriptedBackend, Steps
 
 DIED = WorkerDied(InternalError(Code.WORKER_DIED))
+FAILED = BackendFailed(InternalError(Code.DEADLINE_PASSED, seconds=600))
 UNREACHABLE = BackendUnavailable(OperatorError(Code.BACKEND_UNREACHABLE, backend="worker"), 5.0)
 
 
@@ -214,3 +215,16 @@ async def test_workers_that_differ_are_told(tmp_path: Path, caplog: pytest.LogCa
     told = "\n".join(record.getMessage() for record in caplog.records)
     assert "engine 2" in told
     assert "other models" in told
+
+
+async def test_a_worker_that_fails_again_and_again_is_taken_out_alone(tmp_path: Path) -> None:
+    failing, well = worker(FAILED), worker()
+    async with two_workers(tmp_path, failing, well) as house:
+        ends = []
+        for number in range(30):
+            job = await house.ask(prompt=f"prompt {number}")
+            ends.append((await house.reached(job.id, JobState.FINISHED, JobState.FAILED)).state)
+        assert house.fleet.facts()["worker"].slots == 1
+    # It had its chances, and the other one has all that came after them.
+    assert 1 <= ends.count(JobState.FAILED) == len(failing.calls) < 15
+    assert set(ends[-5:]) == {JobState.FINISHED}
