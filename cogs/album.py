@@ -131,7 +131,7 @@ class AlbumCommands:
         """The button Family, and /history with a job."""
         job = await in_time(interaction, self._door.job(interaction, job_id), private=True)
         found = await in_time(interaction, self._services.album.family(job), private=True)
-        readable = {job_id: one for job_id, one in found.members.items() if can_see(interaction, one.place)}
+        readable = {job_id: one for job_id, one in found.members.items() if can_see(interaction, one)}
         await privately(interaction, embed=album.family(found, readable), view=after_family(job.id))
 
     async def _history(self, interaction: Interaction, page: int, search: str) -> tuple[list[Job], Turn]:

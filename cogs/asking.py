@@ -8,7 +8,7 @@ from cogs.languages import public_language
 from cogs.ui.filling import PERMISSIONS
 from config.settings import Settings
 from domain.errors import Code, OperatorError, UserError
-from domain.job import Answer, Place
+from domain.job import Answer, Job, Place
 from jobs.quotas import Asker
 
 Interaction = discord.Interaction[Any]
@@ -103,8 +103,11 @@ def permissions_in(interaction: Interaction, channel_id: int) -> discord.Permiss
     return channel.permissions_for(interaction.user)
 
 
-def can_see(interaction: Interaction, place: Place) -> bool:
-    """Whether the member may know of a job: it is their own, or in a channel that they can read."""
+def can_see(interaction: Interaction, job: Job) -> bool:
+    """Whether the member may know of a job: it is their own, or for all to see in a channel that they can read."""
+    place = job.place
+    if job.request.private and place.user_id != interaction.user.id:
+        return False
     return place.user_id == interaction.user.id or permissions_in(interaction, place.channel_id).view_channel
 
 

@@ -106,7 +106,11 @@ class Delivery(commands.Cog):
     # Pictures.
 
     async def _post(self, job: Job) -> None:
-        await self._progress.release(job.id, settle=False)
+        await self._progress.release(job.id, settle=job.request.private)
+        if job.request.private:
+            # The card becomes the result: it has to be known.
+            await self._progress.answered(job.id)
+            job = await self._services.jobs.get(job.id) or job
         # A post that was begun before, by an earlier process or in vain by this one, may be in the channel.
         look_first = job.state is JobState.POSTING
         if not look_first:
@@ -126,6 +130,10 @@ class Delivery(commands.Cog):
             # The file was removed before it could be posted.
             await self._give_up(job, Failure(gone.code, gone.parameters))
             return
+        if job.card is not None and result.message_id == job.card.message_id:
+            await self._services.outbox.posted(job.id, result)
+            await self._services.outbox.set_card(job.id, None)
+            return
         # The card goes first: a process that ends here posts nothing twice, and leaves no card behind.
         await self._put_card_away(job.id)
         await self._services.outbox.posted(job.id, result)
@@ -142,7 +150,7 @@ class Delivery(commands.Cog):
         if card is None:
             return
         for attempt in range(CARD_ATTEMPTS):
-            if await self._progress.remove(card):
+            if await self._progress.remove(job, card):
                 await self._services.outbox.set_card(job_id, None)
                 return
             await asyncio.sleep(attempt)

@@ -12,6 +12,7 @@ from cogs.answers import NETWORK_ERRORS
 from cogs.asking import Interaction, is_age_restricted
 from cogs.services import Services
 from cogs.ui import cards
+from cogs.whispers import webhook_of
 from domain.errors import Code
 from domain.guild import NsfwPolicy
 from domain.job import Failure, Job, Task, TaskState
@@ -57,9 +58,7 @@ class Discretion:
         now = self._services.clock().timestamp() * 1000
         try:
             if answer is not None and answer.expires_at - now > _ENOUGH_MILLISECONDS:
-                webhook = discord.Webhook.partial(answer.application_id, answer.token, client=self._client)
-                # What belongs to an interaction, alone of all webhooks, can speak to one person.
-                webhook.type = discord.WebhookType.application
+                webhook = webhook_of(self._client, answer)
                 await webhook.send(embed=parts.embed, view=parts.view, ephemeral=True)
                 return True
         except NETWORK_ERRORS as error:

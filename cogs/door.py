@@ -61,7 +61,8 @@ class Door:
             return
         with self._someone_inside():
             try:
-                admission = await in_time(interaction, self._submit(interaction, request, parent))
+                private = await self._is_private(interaction)
+                admission = await in_time(interaction, self._submit(interaction, request, parent), private=private)
             except ConfirmationNeeded as needed:
                 await _ask(interaction, needed.question)
                 return
@@ -82,7 +83,8 @@ class Door:
             return
         with self._someone_inside():
             parts = cards.checking(prompt, public_language(interaction))
-            callback = await interaction.response.send_message(embed=parts.embed)
+            private = await self._is_private(interaction)
+            callback = await interaction.response.send_message(embed=parts.embed, ephemeral=private)
             interaction.extras[PUBLIC] = True
             try:
                 admission = await self._submit(interaction, await prepare(), parent)
@@ -109,7 +111,11 @@ class Door:
             interaction.extras[PUBLIC] = False
             intake = self._services.intake
             try:
-                admission = await intake.confirm(wish_id, asker(interaction), interaction_id=interaction.id)
+                # A private card is reached through this interaction alone; a public one is a message of its own.
+                answer = answer_of(interaction) if await self._is_private(interaction) else None
+                admission = await intake.confirm(
+                    wish_id, asker(interaction), interaction_id=interaction.id, answer=answer
+                )
             except ConfirmationNeeded as needed:
                 view = _yes_or_no(needed.question)
                 await _put(interaction, question_text(needed.question), view)
@@ -138,9 +144,13 @@ class Door:
         """
         guild_id = check_server(interaction, self._services.settings)
         found = await self._services.jobs.get(job_id.strip()) if 0 < len(job_id) <= MAX_JOB_ID else None
-        if found is None or found.place.guild_id != guild_id or not can_see(interaction, found.place):
+        if found is None or found.place.guild_id != guild_id or not can_see(interaction, found):
             raise UserError(Code.JOB_UNKNOWN, job=job_id[:MAX_JOB_ID])
         return found
+
+    async def _is_private(self, interaction: Interaction) -> bool:
+        guild_id = check_server(interaction, self._services.settings)
+        return (await self._services.administration.settings(guild_id)).private_results
 
     @contextlib.contextmanager
     def _someone_inside(self) -> Iterator[None]:
@@ -181,7 +191,9 @@ class Door:
         assert parts.view is not None
         assert interaction.channel_id is not None
         try:
-            message = await interaction.followup.send(embed=parts.embed, view=parts.view, wait=True)
+            message = await interaction.followup.send(
+                embed=parts.embed, view=parts.view, wait=True, ephemeral=job.request.private
+            )
         except NETWORK_ERRORS as error:
             log.warning("job %s: interaction %s could not be followed up: %s", job.id, interaction.id, error)
             return None
@@ -195,7 +207,9 @@ class Door:
             if interaction.response.is_done():
                 message = await interaction.edit_original_response(embed=parts.embed, view=parts.view)
                 return Card(interaction.channel_id, message.id)
-            callback = await interaction.response.send_message(embed=parts.embed, view=parts.view)
+            callback = await interaction.response.send_message(
+                embed=parts.embed, view=parts.view, ephemeral=job.request.private
+            )
         except NETWORK_ERRORS as error:
             log.warning("job %s: interaction %s could not be answered: %s", job.id, interaction.id, error)
             return None

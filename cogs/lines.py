@@ -47,7 +47,7 @@ class JobCommands:
         line = [standing for standing in await self._services.queue.line() if standing.guild_id == guild_id]
         under_way = [job for job in open_jobs if job.state in UNDER_WAY]
         # What is asked for in channels that the member can't read is counted, but not shown.
-        readable = {job.id: job for job in open_jobs if can_see(interaction, job.place)}
+        readable = {job.id: job for job in open_jobs if can_see(interaction, job)}
         offering = self._services.offering
         waiting = [readable[one.job_id] for one in line if one.job_id in readable][: lists.LINE]
         waits = await offering.waits(waiting)

@@ -9,15 +9,18 @@ import io
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiohttp
 import discord
 import tenacity
 
+from cogs.answers import TOO_LATE
 from cogs.ui import cards, texts
 from cogs.ui.buttons import Action, has_button
 from cogs.ui.language import speaking
+from cogs.whispers import Whisper
 from domain.errors import Code
 from domain.job import Card, Failure, Job, TaskState
 from jobs.pictures import Pictures
@@ -34,6 +37,9 @@ SMALLEST_LIMIT: Final = 64 * 2**10
 NONCE_CHARACTERS: Final = 25
 """https://discord.com/developers/docs/resources/message#create-message"""
 _TOO_LARGE: Final = 40005
+
+
+_Send = Callable[[discord.Embed, Sequence[discord.File]], Awaitable[Card]]
 
 
 class Unreachable(Exception):
@@ -101,16 +107,31 @@ class Poster:
                 found = await self._find(channel, job, with_pictures)
                 if found is not None:
                     return found
-            return await self._attach_and_send(channel, job, parts, with_pictures=with_pictures, nonce=nonce)
+            return await self._attach_and_send(job, parts, sending(channel, parts), with_pictures=with_pictures)
+
+        def sending(channel: discord.abc.Messageable, parts: cards.Parts) -> _Send:
+            return partial(_sent, channel, job, parts, nonce)
+
+        async def onto_card(attempt: int) -> Card:
+            card = job.card
+            assert card is not None
+            # In place: whatever is repeated, there is one message.
+            changing = partial(_changed, Whisper(self._client, job.answer, card), card, parts)
+            return await self._attach_and_send(job, parts, changing, with_pictures=with_pictures)
 
         try:
-            return await self.retrying(f"job {job.id}", into_channel)
+            if not job.request.private:
+                return await self.retrying(f"job {job.id}", into_channel)
+            if job.card is not None and job.answer is not None:
+                return await self.retrying(f"job {job.id}", onto_card)
         except discord.HTTPException as refusal:
             if with_pictures and (job.request.adult or any(task.flagged for task in job.tasks)):
                 # Nobody can tell who reads along in a conversation.
                 raise Unreachable(Failure(Code.CONTENT_WITHHELD)) from refusal
             log.info("job %s: its channel is closed to us (%s), so it goes to the person", job.id, refusal)
         note = texts.SENT_DIRECTLY if with_pictures else texts.TOLD_DIRECTLY
+        if job.request.private:
+            note = texts.SENT_PRIVATELY
         with speaking(job.language):
             direct = cards.Parts(parts.embed, parts.view, texts.fill(note, channel=job.place.channel_id))
 
@@ -120,30 +141,21 @@ class Poster:
                 found = await self._find(conversation, job, with_pictures)
                 if found is not None:
                     return found
-            return await self._attach_and_send(conversation, job, direct, with_pictures=with_pictures, nonce=nonce)
+            return await self._attach_and_send(job, direct, sending(conversation, direct), with_pictures=with_pictures)
 
         try:
             return await self.retrying(f"job {job.id}, directly", to_person)
         except discord.HTTPException as refusal:
             raise Unreachable(Failure(Code.DISCORD_REFUSED, {"reason": refusal.text[:200]})) from refusal
 
-    async def _attach_and_send(
-        self, channel: discord.abc.Messageable, job: Job, parts: cards.Parts, *, with_pictures: bool, nonce: str
-    ) -> Card:
-        assert parts.view is not None
+    async def _attach_and_send(self, job: Job, parts: cards.Parts, send: _Send, *, with_pictures: bool) -> Card:
+        """Have it sent by ``send``, with files that are as large as Discord takes them."""
         limit = self._file_limit(job) if with_pictures else 0
         while True:
             attachments = await self._attachments(job, limit) if with_pictures else []
             try:
-                message = await channel.send(
-                    parts.content,
-                    embed=_noted(job, parts.embed, attachments),
-                    view=parts.view,
-                    files=[attachment.file() for attachment in attachments],
-                    nonce=nonce,
-                    allowed_mentions=discord.AllowedMentions(
-                        everyone=False, roles=False, users=[discord.Object(job.place.user_id)], replied_user=False
-                    ),
+                return await send(
+                    _noted(job, parts.embed, attachments), [attachment.file() for attachment in attachments]
                 )
             except discord.HTTPException as error:
                 too_large = error.status == 413 or error.code == _TOO_LARGE
@@ -152,8 +164,6 @@ class Poster:
                 # The server's limit is lower than it was said to be.
                 limit //= 2
                 log.info("job %s: too large for Discord; trying %d bytes a file", job.id, limit)
-            else:
-                return Card(message.channel.id, message.id)
 
     async def _attachments(self, job: Job, limit: int) -> list[_Attachment]:
         made = []
@@ -199,6 +209,35 @@ def _noted(job: Job, embed: discord.Embed, attachments: Sequence[_Attachment]) -
     return noted
 
 
+async def _sent(
+    channel: discord.abc.Messageable,
+    job: Job,
+    parts: cards.Parts,
+    nonce: str,
+    embed: discord.Embed,
+    files: Sequence[discord.File],
+) -> Card:
+    assert parts.view is not None
+    message = await channel.send(
+        parts.content,
+        embed=embed,
+        view=parts.view,
+        files=files,
+        nonce=nonce,
+        allowed_mentions=discord.AllowedMentions(
+            everyone=False, roles=False, users=[discord.Object(job.place.user_id)], replied_user=False
+        ),
+    )
+    return Card(message.channel.id, message.id)
+
+
+async def _changed(
+    message: Whisper, card: Card, parts: cards.Parts, embed: discord.Embed, files: Sequence[discord.File]
+) -> Card:
+    await message.edit(content=parts.content, embed=embed, view=parts.view, attachments=files)
+    return card
+
+
 def nonce(job_id: str, purpose: str) -> str:
     """What makes a repetition of the same message known to Discord: at most 25 characters."""
     return hashlib.sha256(f"{purpose}:{job_id}".encode()).hexdigest()[:NONCE_CHARACTERS]
@@ -206,6 +245,8 @@ def nonce(job_id: str, purpose: str) -> str:
 
 def is_passing(error: BaseException) -> bool:
     """Whether the same request may work later."""
+    if isinstance(error, discord.HTTPException) and error.code in TOO_LATE:
+        return False
     if isinstance(error, discord.HTTPException):
         # 401: the token was changed under us; the operator will mend it, and nothing may be lost meanwhile.
         return error.status in (401, 408, 429) or error.status >= 500

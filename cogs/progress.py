@@ -18,6 +18,7 @@ from cogs.answers import NETWORK_ERRORS
 from cogs.edit_budget import EditBudget
 from cogs.services import Services
 from cogs.ui import cards
+from cogs.whispers import message_of
 from domain.errors import UserError
 from domain.job import UNDER_WAY, WAITING, WITHOUT_PICTURE, Card, Job, JobState
 from jobs.events import JobEvent, ModelLoading, PictureMade, PreviewReady, QueueMoved, StateChanged, StepDone
@@ -112,7 +113,7 @@ class ProgressCards:
             self._queue_moved = True
             self._work.set()
         elif job.state in (JobState.POSTED, JobState.UNDELIVERABLE):
-            await self.remove(job.card)
+            await self.remove(job, job.card)
         elif job.state in WITHOUT_PICTURE and job.told:
             await self.show_end(job, job.card)
 
@@ -139,6 +140,8 @@ class ProgressCards:
 
     async def new_card(self, job: Job, shown: cards.Progress) -> Card | None:
         """A card of its own in the channel, where the interaction can't carry it; None where none can be sent."""
+        if job.request.private:
+            return None
         channel = self._client.get_partial_messageable(job.place.channel_id, guild_id=job.place.guild_id)
         parts = cards.in_progress(job, shown, self._services.catalogue)
         assert parts.view is not None
@@ -157,10 +160,10 @@ class ProgressCards:
         if settle and live is not None and live.editing is not None:
             await asyncio.wait({live.editing})
 
-    async def remove(self, card: Card) -> bool:
+    async def remove(self, job: Job, card: Card) -> bool:
         """Delete a card; False where that has to be tried again."""
         try:
-            await self._message(card).delete()
+            await message_of(self._client, job, card).delete()
         except discord.HTTPException as error:
             # What is gone is gone; what may not be deleted stays.
             return 400 <= error.status < 500 and error.status != 429
@@ -172,7 +175,7 @@ class ProgressCards:
     async def show_end(self, job: Job, card: Card) -> None:
         """Turn the card into how the job ended. Raises what Discord answers."""
         parts = cards.ended(job)
-        await self._message(card).edit(content=None, embed=parts.embed, view=parts.view, attachments=[])
+        await message_of(self._client, job, card).edit(content=None, embed=parts.embed, view=parts.view, attachments=[])
 
     async def restore(self) -> None:
         """At start-up: follow the jobs that an earlier process left, and give them cards where they have none."""
@@ -355,7 +358,9 @@ class ProgressCards:
         if live.preview is not None and live.progress.preview is not None:
             files.append(discord.File(io.BytesIO(live.preview), live.progress.preview))
         try:
-            await self._message(live.card).edit(embed=parts.embed, view=parts.view, attachments=files)
+            await message_of(self._client, live.job, live.card).edit(
+                embed=parts.embed, view=parts.view, attachments=files
+            )
         except discord.NotFound:
             # Somebody deleted the card. The result still comes.
             if self._live.get(live.job.id) is live:
@@ -379,9 +384,6 @@ class ProgressCards:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a card is not kept up to date any more", exc_info=error)
-
-    def _message(self, card: Card) -> discord.PartialMessage:
-        return self._client.get_partial_messageable(card.channel_id).get_partial_message(card.message_id)
 
 
 async def _forever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -115,6 +115,8 @@ class AlbumStore:
                 " AND json_extract(request, '$.prompt') LIKE ? ESCAPE '\\'"
                 " AND EXISTS (SELECT 1 FROM tasks WHERE job_id = jobs.id AND picture IS NOT NULL)"
                 " AND NOT EXISTS (SELECT 1 FROM tasks WHERE job_id = jobs.id AND flagged)"
+                " AND NOT coalesce(json_extract(request, '$.private'), 0)"
+                " AND NOT coalesce(json_extract(request, '$.adult'), 0)"
                 " AND NOT EXISTS (SELECT 1 FROM gallery_opt_outs AS outs"
                 " WHERE outs.guild_id = jobs.guild_id AND outs.user_id = jobs.user_id)"
                 " ORDER BY number DESC LIMIT ?",

@@ -141,6 +141,8 @@ class ImageRequest(BaseModel):
     """Further pictures that an edit may take subjects or styles from."""
     adult: bool = False
     """What comes of it belongs into age-restricted channels alone; intake says so."""
+    private: bool = False
+    """Card and result are shown to who asked alone; intake says so."""
     flagged_allowed: bool = False
     """It was asked for where pictures that a safety check marks may be shown; intake says so."""
 

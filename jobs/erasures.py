@@ -112,7 +112,7 @@ class Erasures:
 
 
 def _told(job: Job) -> dict[str, Any]:
-    request = job.request.model_dump(mode="json", exclude={"adult", "flagged_allowed"}, exclude_none=True)
+    request = job.request.model_dump(mode="json", exclude={"adult", "flagged_allowed", "private"}, exclude_none=True)
     return {
         "id": job.id,
         "at": job.created_at,

@@ -55,6 +55,7 @@ def applied(settings: GuildSettings, request: ImageRequest, model: Model) -> Ima
     """
     if not allows_model(settings, model.key):
         raise UserError(Code.MODEL_NOT_ALLOWED, model=model.name)
+    request = request.model_copy(update={"private": settings.private_results})
     if request.count > settings.max_count:
         raise UserError(Code.LIMITED_HERE, option="count", value=request.count, maximum=settings.max_count)
     if request.speed is None and settings.speed is not None:

@@ -112,13 +112,15 @@ class Intake:
         """
         return await self._submit(request, asker, interaction_id, answer, parent_id, None)
 
-    async def confirm(self, wish_id: str, asker: Asker, *, interaction_id: int | None) -> Admission:
+    async def confirm(
+        self, wish_id: str, asker: Asker, *, interaction_id: int | None, answer: Answer | None = None
+    ) -> Admission:
         """The person has said yes to what they were asked: the same as ``submit``, checked anew.
 
         Also raises UserError (CONFIRMATION_GONE), and ConfirmationNeeded where the price has risen meanwhile.
         """
         wish = await self._confirmations.find(wish_id, asker.place)
-        return await self._submit(wish.request, asker, interaction_id, None, wish.parent_id, wish)
+        return await self._submit(wish.request, asker, interaction_id, answer, wish.parent_id, wish)
 
     async def _submit(
         self,

@@ -53,6 +53,7 @@ RESUMED: Final = "I take in jobs again in this server."
 EXPORTED: Final = "Exported the ledger. Days back: {days}; rows: {rows}."
 EXPORT_CUT: Final = "There are more; only the newest fit."
 SENT_DIRECTLY: Final = "I can't post in <#{channel}> any more, so here is what you asked for there."
+SENT_PRIVATELY: Final = "Here is what came of what you asked for in <#{channel}>: it is for you alone."
 TOLD_DIRECTLY: Final = "I can't write in <#{channel}> any more; this is about what you asked for there."
 DELETE_ONE: Final = "Delete this picture for good? Its message goes, and so does the file. Nothing brings it back."
 DELETE_SEVERAL: Final = (
