@@ -91,6 +91,18 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Recent:
+    """A job that came in lately."""
+
+    guild_id: int
+    user_id: int
+    created_at: int
+    """Milliseconds since the epoch."""
+    seconds: float
+    """Estimated."""
+
+
+@dataclass(frozen=True, slots=True)
 class FairClocks:
     """The clocks of the fair queue: one for the guilds and, for each guild, its last finish tag and own clock."""
 
@@ -216,6 +228,15 @@ class JobStore:
         )
         return {row["id"]: (row["guild_id"], row["user_id"]) for row in rows}
 
+    async def recent(self, connection: aiosqlite.Connection, since: int, most: int) -> list[Recent]:
+        """The newest jobs that came in since a moment (milliseconds), newest first."""
+        rows = await connection.execute_fetchall(
+            "SELECT guild_id, user_id, created_at, estimated_seconds FROM"
+            " (SELECT * FROM jobs ORDER BY number DESC LIMIT ?) WHERE created_at >= ?",
+            (most, since),
+        )
+        return [Recent(*row) for row in rows]
+
     async def clocks(self, connection: aiosqlite.Connection) -> FairClocks:
         """The clocks of the fair queue."""
         async with connection.execute("SELECT virtual_time FROM fair_clock WHERE id = 1") as cursor:
@@ -335,7 +356,7 @@ class JobStore:
         uncounted: bool = False,
         turned_down: tuple[str, Failure] | None = None,
     ) -> None:
-        """SUBMITTING or RUNNING -> QUEUED, with its old place: nothing was accepted, or it is free to run again.
+        """Under way -> QUEUED, with its old place: nothing was accepted, or it is free to run again.
 
         ``uncounted``: the start is taken back, as it was merely too early. ``turned_down``: the offer that
         definitely did not take the job, and why: it is not asked again.

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from db.database import Database
-from db.jobs import JobStore, Waiting
+from db.jobs import FairClocks, JobStore, Waiting
 from jobs.choosing import Chooser
 from jobs.fleet import Fleet
-from jobs.forecast import Prospects, UnderWay, forecast
+from jobs.forecast import MOST_RECENT, RECENT_SECONDS, Prospects, UnderWay, forecast, overtaking
 
 REST_SHARE: Final = 4.0
 """A look at the line is followed by a rest of so many times its length …"""
@@ -32,11 +34,19 @@ class Standing:
 class Queue:
     """Looks at the line; the dispatcher moves it."""
 
-    def __init__(self, database: Database, jobs: JobStore, fleet: Fleet, chooser: Chooser) -> None:
+    def __init__(
+        self,
+        database: Database,
+        jobs: JobStore,
+        fleet: Fleet,
+        chooser: Chooser,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._database = database
         self._jobs = jobs
         self._fleet = fleet
         self._chooser = chooser
+        self._clock = clock
         self._looking = asyncio.Lock()
         self._rests_until = 0.0
         self._next_look: asyncio.Task[list[Standing]] | None = None
@@ -74,6 +84,8 @@ class Queue:
             waiting = await self._jobs.waiting(reader)
             clocks = await self._jobs.clocks(reader)
             members = await self._jobs.under_way(reader)
+            now = self._clock().timestamp()
+            recent = await self._jobs.recent(reader, round((now - RECENT_SECONDS) * 1000), MOST_RECENT)
         settings = await self._chooser.settings(job.guild_id for job in waiting)
         left = self._fleet.seconds_left()
         under_way = [UnderWay(*member, left.get(job_id, 0.0)) for job_id, member in members.items()]
@@ -88,11 +100,20 @@ class Queue:
         caps = {guild_id: self._chooser.caps(found) for guild_id, found in settings.items()}
         slots = self._fleet.seconds_until_free()
         line = forecast(waiting, clocks, slots, under_way, prospects, caps.__getitem__)
+        share = overtaking(recent, waiting, sum(map(len, slots.values())), now)
         return [
-            Standing(job.id, job.guild_id, job.user_id, position, seconds)
+            Standing(job.id, job.guild_id, job.user_id, position, _stretched(job, seconds, clocks, share))
             for position, (job, seconds) in enumerate(line, start=1)
         ]
 
     async def standing(self, job_id: str) -> Standing | None:
         """One job's place; None where it does not wait (any more)."""
         return next((standing for standing in await self.line() if standing.job_id == job_id), None)
+
+
+def _stretched(job: Waiting, seconds: float | None, clocks: FairClocks, overtaking: float) -> float | None:
+    """The wait with those who will come meanwhile and go before; nobody goes before a member's first job."""
+    if seconds is None:
+        return None
+    _, virtual = clocks.guilds.get(job.guild_id, (0.0, 0.0))
+    return seconds / (1 - overtaking) if job.start_tag > virtual else seconds

@@ -232,7 +232,7 @@ async def open_house(
         workshop = Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock)
         running = chosen.easel_max_running_per_user
         chooser = Chooser(database, guilds, ledger, catalogue, fleet, estimates, clock, running)
-        queue = Queue(database, jobs, fleet, chooser)
+        queue = Queue(database, jobs, fleet, chooser, clock)
         dispatcher = Dispatcher(
             workshop,
             catalogue,

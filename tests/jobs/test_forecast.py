@@ -4,12 +4,14 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.jobs import FairClocks, Waiting
+from benchmarks.wait_estimate import Load, loads, run
+from db.jobs import FairClocks, Recent, Waiting
 from jobs.fairness import fair_order
-from jobs.forecast import Caps, Prospects, UnderWay, forecast
+from jobs.forecast import MOST_OVERTAKING, Caps, Prospects, UnderWay, forecast, overtaking
 
 FRESH = FairClocks(0.0, {})
 NO_CAPS = Caps()
@@ -107,3 +109,28 @@ def test_everybody_stands_in_it_once_whatever_the_obstacles(seed: int) -> None:
     assert sorted(job_id for job_id, _ in found) == sorted(job.id for job in waiting)
     stuck = {job.id for job in waiting if set(job.offers) == {"c"}}
     assert {job_id for job_id, at in found if at is None} == stuck
+
+
+NOW = 10_000.0
+
+
+def came_in(seconds_ago: float, user: int, seconds: float) -> Recent:
+    return Recent(1, user, round((NOW - seconds_ago) * 1000), seconds)
+
+
+def test_those_who_come_now_and_then_go_before_and_a_flood_does_not() -> None:
+    now_and_then = [came_in(ago, user, 30.0) for user, ago in enumerate((600, 400, 200), start=50)]
+    # 90 s of work in 600 s, half of it before others.
+    assert overtaking(now_and_then, [], 1, NOW) == 0.075
+    assert overtaking(now_and_then, [], 3, NOW) == 0.025
+    flood = line(*[1] * 20)
+    assert overtaking([came_in(0.0, 1, 10.0) for _ in flood], flood, 1, NOW) == 0.0
+    assert overtaking([], flood, 1, NOW) == 0.0
+    assert overtaking([came_in(1, user, 1e6) for user in range(9)], [], 1, NOW) == MOST_OVERTAKING
+
+
+@pytest.mark.parametrize("load", [load for load in loads(40) if "crowd" in load.title or "three slots" in load.title])
+async def test_the_told_wait_is_honest_where_nobody_else_comes(load: Load) -> None:
+    found = await run(load)
+    assert found.median_share <= 0.15
+    assert abs(found.bias) <= 0.15 * found.wait
