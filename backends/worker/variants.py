@@ -40,6 +40,8 @@ class Variant:
     """Edits: the model knows squares only; other pictures are squeezed into one and stretched back."""
     wants_description: bool = False
     """Edits: the prompt is an instruction and a description of the picture to come, in E1's format."""
+    refine: float = 0
+    """Edits: the share of the steps, at the end, that HiDream-I1-Full may take (``refine_strength``)."""
 
 
 # Model cards of HiDream-I1-{Dev,Full,Fast}; inference scripts of HiDream-E1 and E1.1.
@@ -59,6 +61,7 @@ VARIANTS: Mapping[str, Variant] = {
             image_guidance=4.0,
             square=True,
             wants_description=True,
+            refine=0.3,
         ),
         Variant("e1.1", Kind.EDIT, 28, 3.0, 3.0, Sampler.UNIPC, image_guidance=1.5, keep_length=True),
     )

@@ -46,8 +46,8 @@ class Wish:
 
 
 def wishes(draw: random.Random) -> list[Wish]:
-    """Jobs of every kind: the first eight are one of each, the rest is drawn."""
-    kinds = ["imagine", "edit", "lora", "cancel", "error", "memory", "guided", "previews"]
+    """Jobs of every kind: the first ten are one of each, the rest is drawn."""
+    kinds = ["imagine", "edit", "lora", "cancel", "error", "memory", "guided", "previews", "cache", "cached edit"]
     return [_wish(kinds[number] if number < len(kinds) else draw.choice(kinds), draw) for number in range(KINDS)]
 
 
@@ -62,10 +62,19 @@ def _wish(kind: str, draw: random.Random) -> Wish:
         "height": height,
     }
     match kind:
-        case "edit":
+        case "cache":
+            return Wish(body(**(given | {"steps": 4}), accelerators=_cache(draw)))
+        case "edit" | "cached edit":
             model, variant = draw.choice([("tiny-edit", "e1"), ("hidream-e1.1", "e1.1")])
             source = Image.linear_gradient("L").resize((draw.randint(8, 300), draw.randint(8, 300))).convert("RGB")
-            edit: dict[str, object] = {"model": model, "variant": variant, "prompt": draw.choice(INSTRUCTIONS), "steps": 2}
+            edit: dict[str, object] = {
+                "model": model,
+                "variant": variant,
+                "prompt": draw.choice(INSTRUCTIONS),
+                "steps": 2,
+            }
+            if kind == "cached edit":
+                edit |= {"steps": 4, "accelerators": _cache(draw)}
             return Wish(body(**(given | edit)), source)
         case "lora":
             loras = [
@@ -87,6 +96,14 @@ def _wish(kind: str, draw: random.Random) -> Wish:
             return Wish(body(**given, preview_every=1))
         case _:
             return Wish(body(**given))
+
+
+def _cache(draw: random.Random) -> dict[str, object]:
+    """A step cache that skips what it may."""
+    name, threshold = draw.choice(
+        [("fbCache", "fbCacheThreshold"), ("teaCache", "teaCacheDistance"), ("dbCache", "dbCacheThreshold")]
+    )
+    return {name: True, threshold: 1.0, "cacheStartStep": draw.randint(1, 2)}
 
 
 def outcome(engine: TorchEngine, wish: Wish) -> str:

@@ -2,7 +2,7 @@
 
 The published script (HiDream-ai/HiDream-E1) joins both on the width axis, lets the transformer see twice as many
 tokens, and keeps the left half of its answer. Here that is a transformer that stands before the real one, so that
-diffusers' own loop runs unchanged. The optional refinement by I1 is left out.
+diffusers' own loop runs unchanged. The optional refinement by I1 is in ``refining``.
 """
 
 import math
@@ -17,6 +17,9 @@ from backends.worker.engine.loading import GRID
 from backends.worker.engine.painting import use_tiles
 from backends.worker.variants import Variant
 from domain.request import Size
+
+INSTRUCTION, DESCRIPTION = "Editing Instruction:", "Target Image Description:"
+"""The two halves of E1's prompt."""
 
 
 class SourceBeside(torch.nn.Module):
@@ -118,10 +121,15 @@ def edit_prompt(variant: Variant, instruction: str) -> str:
 
     A person who knows E1's format may write it out; else the description is made from the instruction.
     """
-    if not variant.wants_description or "Target Image Description:" in instruction:
+    if not variant.wants_description or given_description(instruction) is not None:
         return instruction
-    wish = instruction.strip().rstrip(".")
-    return f"Editing Instruction: {wish}. Target Image Description: {describe_target(instruction)}"
+    wish = instruction.partition(DESCRIPTION)[0].strip().removeprefix(INSTRUCTION).strip().rstrip(".")
+    return f"{INSTRUCTION} {wish}. {DESCRIPTION} {describe_target(wish)}"
+
+
+def given_description(instruction: str) -> str | None:
+    """The description of the picture to come that a person wrote out; None where there is none."""
+    return instruction.partition(DESCRIPTION)[2].strip() or None
 
 
 @torch.no_grad()

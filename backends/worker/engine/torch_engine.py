@@ -24,6 +24,7 @@ from backends.worker.engine.interface import Painted, Preview, Watch
 from backends.worker.engine.loading import GRID, LoadedModel, Placement, is_out_of_memory, load, out_of_memory
 from backends.worker.engine.painting import Recipe, paint
 from backends.worker.engine.placement import place
+from backends.worker.engine.refining import Relay, first_refined_step
 from backends.worker.engine.schedulers import Scheduler
 from backends.worker.loras import LoraFolder
 from backends.worker.protocol import FiguresBody, JobBody, LookupsBody
@@ -189,11 +190,27 @@ class TorchEngine:
             recipe.guidance,
             max_seq=2 * model.max_pixels // GRID**2,
         )
+        transformer = self._refined(transformer, variant, body, recipe)
         painted = paint(model.pipeline, transformer, recipe, _Reporter(model, recipe.steps, body, watch))
         wanted = editing.result_size(given, model.side)
         if wanted == painted.image.size:
             return painted
         return Painted(painted.image.resize(wanted, Image.Resampling.LANCZOS), painted.seconds)
+
+    def _refined(
+        self, editor: editing.SourceBeside, variant: Variant, body: JobBody, recipe: Recipe
+    ) -> editing.SourceBeside | Relay:
+        """The editor, relieved by HiDream-I1-Full where that is loaded and the person described the picture to come.
+
+        A description made from the instruction says too little of the picture for a painter that does not see it.
+        """
+        description = editing.given_description(body.prompt)
+        painter = next((one for one in self._loaded.values() if one.local.variant.name == "full"), None)
+        if not variant.refine or description is None or painter is None:
+            return editor
+        prompt = self._embeddings.encode(painter.pipeline, description)
+        steps = first_refined_step(recipe.steps, variant.refine)
+        return Relay(editor, painter.pipeline.transformer, prompt, recipe.negative, steps)
 
     def _recipe(self, model: LoadedModel, variant: Variant, body: JobBody, prompt: str, size: Size) -> Recipe:
         steps = body.steps or variant.steps
