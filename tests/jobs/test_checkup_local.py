@@ -228,7 +228,7 @@ async def test_the_folder_of_loras(tmp_path: Path) -> None:
 async def test_a_worker_that_lacks_something_is_not_waited_for(tmp_path: Path) -> None:
     loading = ScriptedBackend("worker", ())
     loading.health_now = Health(HealthState.LOADING, slots=1)
-    settings = Settings(easel_local_model="/nowhere", easel_data_dir=tmp_path)
+    settings = Settings.model_validate({"easel_local_model": "/nowhere", "easel_data_dir": tmp_path})
     found = [
         finding async for finding in checkup.examine(settings, {"worker": loading}, str, lambda: datetime.now(UTC))
     ]

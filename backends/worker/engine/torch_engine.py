@@ -183,14 +183,14 @@ class TorchEngine:
         given = Size(*source.size)
         size = editing.canvas(given, model.side, variant.square)
         recipe = self._recipe(model, variant, body, editing.edit_prompt(variant, body.prompt), size)
-        transformer = editing.SourceBeside(
+        editor = editing.SourceBeside(
             model.pipeline.transformer,
             editing.source_latents(model.pipeline, source, size, self._vae_pixels),
             variant,
             recipe.guidance,
             max_seq=2 * model.max_pixels // GRID**2,
         )
-        transformer = self._refined(transformer, variant, body, recipe)
+        transformer = self._refined(editor, variant, body, recipe)
         painted = paint(model.pipeline, transformer, recipe, _Reporter(model, recipe.steps, body, watch))
         wanted = editing.result_size(given, model.side)
         if wanted == painted.image.size:
