@@ -7,12 +7,14 @@ handler runs, no buffer is flushed. With ``never`` it is the real bot. Polls com
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import bot
+from backends.comfyui import ComfyUIBackend
 from backends.limiter import Pace
+from backends.runware import RunwareBackend
 from backends.wavespeed import WaveSpeedBackend
 from db.database import Database, Transaction
 from db.jobs import JobStore
@@ -45,13 +47,17 @@ def kill_at(moment: str, source: JobState, target: JobState) -> None:
 
 
 def poll_quickly() -> None:
-    """Ask WaveSpeed's stand-in at once, not after two seconds."""
-    init = WaveSpeedBackend.__init__
+    """Ask stand-ins at once, not after one or two seconds."""
+    backends: tuple[Any, ...] = (WaveSpeedBackend, RunwareBackend, ComfyUIBackend)
+    for backend in backends:
+        backend.__init__ = _with_pace(backend.__init__)
 
-    def quick(self: WaveSpeedBackend, **given: Any) -> None:
+
+def _with_pace(init: Callable[..., None]) -> Callable[..., None]:
+    def quick(self: object, **given: Any) -> None:
         init(self, **given, pace=Pace(first=0.05, longest=0.2))
 
-    WaveSpeedBackend.__init__ = quick  # type: ignore[method-assign]
+    return quick
 
 
 if __name__ == "__main__":

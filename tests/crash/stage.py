@@ -122,7 +122,8 @@ class Stage:
         return len(self.wavespeed.tasks)
 
     def _environment(self) -> dict[str, str]:
-        given = {name: value for name, value in os.environ.items() if not name.startswith(("EASEL_", "WAVESPEED_"))}
+        ours = ("EASEL_", "WAVESPEED_", "RUNWARE_", "COMFYUI_", "OPENAI_")
+        given = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return {
             **given,
             "DISCORD_TOKEN": self.discord.token,
