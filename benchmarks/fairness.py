@@ -12,7 +12,7 @@ import heapq
 import random
 import statistics
 import tempfile
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,13 +111,13 @@ def waits(played: Sequence[Played], users: range) -> list[float]:
     return sorted(each.wait for each in played if each.wish.user in users and each.started is not None)
 
 
-def share_of_time(played: Sequence[Played], user: int) -> float:
-    """How much of the time went to the member's jobs."""
-    spent: Counter[int] = Counter()
+def share_of_time(played: Sequence[Played], user: int, until: float) -> float:
+    """How much of the time up to a moment went to the member's jobs."""
+    spent: dict[int, float] = defaultdict(float)
     for each in played:
         if each.started is not None:
-            spent[each.wish.user] += round(each.wish.seconds)
-    return spent[user] / spent.total()
+            spent[each.wish.user] += max(0.0, min(each.wish.seconds, until - each.started))
+    return spent[user] / sum(spent.values())
 
 
 def one_behind_a_flood(flood: int) -> Load:
@@ -151,7 +151,7 @@ def costly_and_cheap(seconds: int) -> Load:
     wishes = [*costly, *[Wish(0.0, 2)] * (seconds + 2)]
 
     def result(played: Sequence[Played]) -> str:
-        share = 100 * share_of_time(played, 1)
+        share = 100 * share_of_time(played, 1, seconds)
         return f"{share:.0f}:{100 - share:.0f}"
 
     title = f"a member of costly jobs ({COSTLY_SECONDS:.0f}) against one of cheap jobs (1): share of the time"

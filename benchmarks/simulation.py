@@ -7,6 +7,7 @@ the dispatcher has started everything that it can. The backend takes as long as 
 import asyncio
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class TimedBackend:
         self._clock = clock
         self._slots = slots
         self._numbers = itertools.count()
-        self._ends: list[tuple[float, int, asyncio.Event]] = []
+        self._ends: list[tuple[float, int, str, asyncio.Event]] = []
         self.started: dict[str, float] = {}
         """Job -> when it was started, in seconds since the epoch."""
         self.running = 0
@@ -79,7 +80,7 @@ class TimedBackend:
     async def run(self, call: Call) -> Events:
         over, now, seconds = asyncio.Event(), self._clock().timestamp(), float(call.request.prompt)
         self.started[call.job_id] = now
-        heapq.heappush(self._ends, (now + seconds, next(self._numbers), over))
+        heapq.heappush(self._ends, (now + seconds, next(self._numbers), call.job_id, over))
         self.running += 1
         self.changed.set()
         await over.wait()
@@ -103,27 +104,29 @@ class TimedBackend:
         """When the next job ends, in seconds since the epoch."""
         return self._ends[0][0] if self._ends else FOREVER
 
-    def end_due(self) -> int:
-        """End what the clock has come to; returns how many jobs."""
-        due = 0
+    def end_due(self) -> list[str]:
+        """End what the clock has come to; returns the jobs."""
+        due = []
         # The clock goes in microseconds.
         while self._ends and self._ends[0][0] <= self._clock().timestamp() + 1e-4:
-            heapq.heappop(self._ends)[2].set()
+            _, _, job_id, over = heapq.heappop(self._ends)
+            over.set()
             self.running -= 1
-            due += 1
+            due.append(job_id)
         return due
 
 
 class Simulation:
     """One load on one house. ``slots``: jobs at a time."""
 
-    def __init__(self, house: House, backend: TimedBackend, slots: int) -> None:
+    def __init__(self, house: House, backend: TimedBackend, slots: int, most_a_member: int | None) -> None:
         self._house = house
         self._backend = backend
         self._slots = slots
+        self._most_a_member = most_a_member if most_a_member is not None else slots
         self._began = house.clock().timestamp()
         self._told: dict[str, tuple[Wish, float | None]] = {}
-        self._open = 0
+        self._open: Counter[int] = Counter()
         self._interactions = itertools.count(1)
 
     async def bring_in(self, wishes: Sequence[Wish]) -> None:
@@ -136,11 +139,12 @@ class Simulation:
         asker = Asker(Place(wish.guild, CHANNEL, wish.user))
         admission = await self._house.intake.submit(request, asker, interaction_id=next(self._interactions))
         self._told[admission.job.id] = (wish, admission.wait_seconds)
-        self._open += 1
+        self._open[wish.user] += 1
 
     async def _settle(self) -> None:
         """Until everything runs that can."""
-        while self._backend.running < min(self._slots, self._open):
+        runnable = sum(min(count, self._most_a_member) for count in self._open.values())
+        while self._backend.running < min(self._slots, runnable):
             await self._backend.changed.wait()
             self._backend.changed.clear()
 
@@ -149,7 +153,8 @@ class Simulation:
         clock, end = self._house.clock, self._began + until
         while self._backend.next_end <= end and self._backend.next_end < FOREVER:
             clock.advance(self._backend.next_end - clock().timestamp())
-            self._open -= self._backend.end_due()
+            for job_id in self._backend.end_due():
+                self._open[self._told[job_id][0].user] -= 1
             await self._settle()
         if end < FOREVER:
             clock.advance(end - clock().timestamp())
@@ -190,7 +195,7 @@ async def simulation(
         ) as house:
             while not house.fleet.seconds_until_free():
                 await asyncio.sleep(0)
-            yield Simulation(house, backend, slots)
+            yield Simulation(house, backend, slots, max_running_per_user)
 
 
 async def play(load: Simulation, wishes: Sequence[Wish], until: float = FOREVER) -> list[Played]:

@@ -33,7 +33,7 @@ async def test_members_behind_a_flood_wait_for_each_other_alone(tmp_path: Path) 
 
 
 async def test_costly_and_cheap_members_get_half_of_the_time_each(tmp_path: Path) -> None:
-    share = share_of_time(await played(tmp_path, costly_and_cheap(96)), 1)
+    share = share_of_time(await played(tmp_path, costly_and_cheap(160)), 1, until=160)
     assert abs(share - 0.5) <= 0.03
 
 
