@@ -78,8 +78,10 @@ def request_body(offer: Offer, request: ImageRequest, *, seed: int, pictures: Se
 
 
 def _lora(parameter: LorasParameter, lora: Lora) -> Body:
-    stage: Body = {} if parameter.stage_field is None else {parameter.stage_field: lora.stage.value}
-    return {parameter.model_field: lora.model, parameter.weight_field: lora.weight} | stage
+    body: Body = {parameter.model_field: lora.model, parameter.weight_field: lora.weight}
+    if parameter.stage_field is not None:
+        body[parameter.stage_field] = lora.stage.value
+    return body
 
 
 def _size_fields(parameter: SizeParameter, size: Size) -> Body:

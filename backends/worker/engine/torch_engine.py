@@ -248,7 +248,11 @@ class TorchEngine:
             chosen = Means(lacking="weights that are not packed to save memory")
         try:
             switch_on(transformer, chosen, lambda: self._try_out(model))
+        except OperatorError:
+            self._placed().residency.forget([transformer])
+            raise
         except SpeedUnusable as error:
+            self._placed().residency.forget([transformer])
             raise OperatorError(
                 Code.MODEL_LOADING_FAILED,
                 model=model.local.shown_name,
