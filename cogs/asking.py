@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import discord
 
-from cogs.languages import public_language
+from cogs.languages import language_of_jobs
 from cogs.ui.filling import PERMISSIONS
 from config.settings import Settings
 from domain.errors import Code, OperatorError, UserError
@@ -38,7 +38,7 @@ def asker(interaction: Interaction) -> Asker:
     return Asker(
         place,
         frozenset(role.id for role in roles),
-        public_language(interaction),
+        language_of_jobs(interaction),
         _surroundings(interaction.channel),
         is_age_restricted(interaction.channel),
     )

@@ -7,6 +7,7 @@ from cogs.options import words_of
 from cogs.services import Services
 from cogs.slash import MAX_CHOICE_CHARACTERS, Complete
 from cogs.ui import words
+from cogs.ui.language import say, translated
 from config.catalogue import Model
 from config.parameters import Option, SizeParameter
 from config.sizes import NAMED
@@ -41,7 +42,7 @@ class Completions:
             wanted = typed.strip().casefold()
             usable = await self._services.offering.usable(interaction.guild_id or 0, kind)
             return [
-                (words.label(f"{model.name} – {model.summary}"), model.key)
+                (words.label(f"{model.name} – {translated(model.summary)}"), model.key)
                 for model in usable
                 if wanted in model.key or wanted in model.name.casefold()
             ]
@@ -158,8 +159,8 @@ def _sizes(models: Sequence[Model]) -> list[Size]:
 
 def _shape(size: Size) -> str:
     if size.width == size.height:
-        return "square"
-    return "landscape" if size.width > size.height else "portrait"
+        return say("square")
+    return say("landscape") if size.width > size.height else say("portrait")
 
 
 def _named(interaction: Interaction, text: str) -> str:

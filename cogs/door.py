@@ -10,7 +10,7 @@ import discord
 
 from cogs.answers import NETWORK_ERRORS, PUBLIC, in_time, privately
 from cogs.asking import Interaction, answer_of, asker, can_see, check_permissions, check_server
-from cogs.languages import public_language
+from cogs.languages import language_of_jobs
 from cogs.progress import ProgressCards
 from cogs.services import Services
 from cogs.ui import cards, texts, words
@@ -82,7 +82,7 @@ class Door:
             await privately(interaction, texts.RESTARTING)
             return
         with self._someone_inside():
-            parts = cards.checking(prompt, public_language(interaction))
+            parts = cards.checking(prompt, language_of_jobs(interaction))
             private = await self._is_private(interaction)
             callback = await interaction.response.send_message(embed=parts.embed, ephemeral=private)
             interaction.extras[PUBLIC] = True

@@ -11,7 +11,8 @@ from domain.language import Language
 Interaction = discord.Interaction[Any]
 
 _PUBLIC: Final = "language of what everybody can see"
-"""Key in ``Interaction.extras``."""
+_OF_JOBS: Final = "language of jobs"
+"""Keys in ``Interaction.extras``."""
 _Location = app_commands.TranslationContextLocation
 _NAMES: Final = frozenset({_Location.command_name, _Location.group_name, _Location.parameter_name})
 """What stays English: it is typed, also into flags, and every sentence and page names it so."""
@@ -29,14 +30,22 @@ async def choose(interaction: Interaction) -> None:
         return
     settings = await interaction.client.services.administration.settings(interaction.guild_id)
     if settings.language is not None:
-        speak(Language.of(settings.language))
-        interaction.extras[_PUBLIC] = Language.of(settings.language)
+        mine = ours = Language.of(settings.language)
+        speak(mine)
+        interaction.extras[_PUBLIC] = ours
+    interaction.extras[_OF_JOBS] = mine if settings.private_results else ours
 
 
 def public_language(interaction: Interaction) -> Language:
     """Of what everybody can see of the answer."""
     chosen = interaction.extras.get(_PUBLIC)
     return chosen if isinstance(chosen, Language) else _of_server(interaction)
+
+
+def language_of_jobs(interaction: Interaction) -> Language:
+    """Of the cards and results of what is asked for: everybody sees them, or the member alone."""
+    chosen = interaction.extras.get(_OF_JOBS)
+    return chosen if isinstance(chosen, Language) else public_language(interaction)
 
 
 def _of_server(interaction: Interaction) -> Language:

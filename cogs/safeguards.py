@@ -11,12 +11,14 @@ from discord import app_commands
 from cogs.answers import NETWORK_ERRORS, in_time, privately
 from cogs.asking import Interaction, check_server
 from cogs.door import Door
+from cogs.languages import public_language
 from cogs.options import CommandOption, read_text
 from cogs.quotas import read_id
 from cogs.server_settings import ServerSettings
 from cogs.services import Services
 from cogs.slash import SlashCommand, menu, slash
 from cogs.ui import reporting, texts, words
+from cogs.ui.language import speaking
 from cogs.ui.lists import fitted
 from domain.errors import Code, UserError
 from domain.guild import MAX_BLOCKED_WORD
@@ -171,7 +173,8 @@ class SafeguardCommands:
     async def _report(self, interaction: Interaction, job_id: str, reason: str) -> None:
         job = await in_time(interaction, self._door.job(interaction, job_id), private=True)
         await self._services.safeguards.report(job, interaction.user.id, reason)
-        log.warning("job %s was reported by %d: %s", job.id, interaction.user.id, reason or "no reason given")
+        # Not the reason: no line of the log quotes what people write.
+        log.warning("job %s was reported; bot.py reports lists all", job.id)
         settings = await self._services.administration.settings(job.place.guild_id)
         places = {settings.log_channel_id, self._services.settings.easel_operator_channel} - {None}
         for channel_id in places:
@@ -179,10 +182,10 @@ class SafeguardCommands:
         await privately(interaction, texts.fill(texts.REPORTED))
 
     async def _post(self, interaction: Interaction, channel_id: int, job: Job, reason: str) -> None:
+        with speaking(public_language(interaction)):
+            embed = reporting.report(job, interaction.user.id, reason)
         try:
-            await interaction.client.get_partial_messageable(channel_id).send(
-                embed=reporting.report(job, interaction.user.id, reason)
-            )
+            await interaction.client.get_partial_messageable(channel_id).send(embed=embed)
         except NETWORK_ERRORS as error:
             log.warning("the report of job %s can't be posted in channel %d: %s", job.id, channel_id, error)
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import discord
 
 from cogs.ui import words
-from cogs.ui.language import say
+from cogs.ui.language import say, translated
 from config.catalogue import Model
 from domain.request import MAX_PROMPT_CHARACTERS, MAX_SEED
 
@@ -31,7 +31,9 @@ def form(models: Sequence[Model], *, negative: bool) -> discord.ui.Modal:
         placeholder=say("the usual one"),
         required=False,
         options=[
-            discord.SelectOption(label=words.label(model.name), value=model.key, description=words.label(model.summary))
+            discord.SelectOption(
+                label=words.label(model.name), value=model.key, description=words.label(translated(model.summary))
+            )
             for model in models[:MAX_OPTIONS]
         ],
     )
