@@ -6,92 +6,25 @@ else is one place, called like its backend.
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from backends.base import (
-    Backend,
-    BackendFailed,
-    BackendUnavailable,
-    CallEnded,
-    Health,
-    HealthState,
-    OutcomeUnknown,
-    WorkerDied,
-)
+from backends.base import Backend, CallEnded, Health, HealthState
 from backends.breaker import Breaker, BreakerState
-from backends.selector import LASTING_PROBLEMS, BackendFacts
+from backends.selector import BackendFacts
 from domain.errors import Code
 from domain.job import Failure
 from domain.request import ImageRequest
+from jobs.place import Place, facts_of, is_lasting, judge
 
 log = logging.getLogger(__name__)
 
 HEALTH_PATIENCE_SECONDS: Final = 30.0
 """One that does not even say how it is for so long is down."""
-HOLDING: Final = frozenset({Code.BACKEND_KEY_REFUSED, Code.BACKEND_OUT_OF_CREDIT})
-"""Nothing is sent any more until the backend says that it is well."""
-_FAULTS: Final = frozenset({Code.BACKEND_FAILED, Code.BACKEND_ANSWER_INVALID, Code.DEADLINE_PASSED, Code.WORKER_DIED})
-"""Ends of accepted work that the backend is to blame for, and not the wish."""
 HEALTH_SECONDS: Final = 2.0
 """Between two looks at a backend; those that ask a vendor keep the answer for longer themselves."""
-PROMPTS_REMEMBERED: Final = 24
-"""Prompts whose embeddings a worker is taken to have still: its cache holds about thirty of the full-size encoders."""
-
-
-@dataclass(slots=True)
-class _Member:
-    backend: Backend
-    breaker: Breaker
-    health: Health = field(default_factory=lambda: Health(HealthState.DOWN, slots=0))
-    busy: int = 0
-    cooling_until: float = 0.0
-    rate_limited: bool = False
-    """It asked itself to be left alone until then."""
-    busy_until: dict[str, float] = field(default_factory=dict)
-    """Job id -> when it is expected to be over."""
-    prompts: OrderedDict[int, None] = field(default_factory=OrderedDict)
-    """Hashes of the prompts painted here last, the newest at the end."""
-    look_now: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def free(self) -> int:
-        """Slots that a call could take."""
-        return max(0, self.health.slots - self.busy)
-
-    @property
-    def slots(self) -> int:
-        """How many calls may be on it: one more than there are while it is tried with one."""
-        if self.breaker.state is BreakerState.HALF_OPEN:
-            return min(self.health.slots, self.busy + 1)
-        return self.health.slots
-
-    def wait_seconds(self, now: float) -> float:
-        """Until a slot is free and the model is loaded. What is overdue takes as long again as it is overdue."""
-        loading = self.health.loading_seconds or 0.0
-        if self.free:
-            return loading
-        return min((abs(end - now) for end in self.busy_until.values()), default=0.0) + loading
-
-    def serves(self, model: str | None) -> bool:
-        """Whether it has the model; one that does not say which it has has all."""
-        return model is None or self.health.models is None or model in self.health.models
-
-    def is_warm(self, model: str) -> bool:
-        """The model is in its memory, as far as can be told."""
-        return self.health.loaded is None or model in self.health.loaded
-
-    def remember(self, request: ImageRequest) -> None:
-        """The request's prompt is encoded here."""
-        key = hash(request.prompt)
-        self.prompts[key] = None
-        self.prompts.move_to_end(key)
-        if len(self.prompts) > PROMPTS_REMEMBERED:
-            self.prompts.popitem(last=False)
 
 
 class Fleet:
@@ -99,7 +32,7 @@ class Fleet:
 
     def __init__(self, backends: Mapping[str, Backend], clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        self._members = {key: _Member(backend, Breaker(self._now)) for key, backend in backends.items()}
+        self._members = {key: Place(backend, Breaker(self._now)) for key, backend in backends.items()}
         self._freed = asyncio.Condition()
         self.on_change: Callable[[], None] = lambda: None
         """Called when a backend may take a call that it could not take before."""
@@ -113,26 +46,26 @@ class Fleet:
 
     def facts(self, model: str | None = None) -> dict[str, BackendFacts]:
         """What the selector needs to know of each backend, over all its places that have the model."""
-        places: dict[str, list[_Member]] = {}
+        places: dict[str, list[Place]] = {}
         for member in self._members.values():
             places.setdefault(member.backend.key, []).append(member)
         return {key: self._together(members, model) for key, members in places.items()}
 
-    def _together(self, members: Sequence[_Member], model: str | None) -> BackendFacts:
+    def _together(self, members: Sequence[Place], model: str | None) -> BackendFacts:
         now = self._now()
         up = [member for member in members if member.health.state is not HealthState.DOWN and member.serves(model)]
         usable = [member for member in up if member.cooling_until <= now and member.breaker.allows]
         if not up:
             down = [member for member in members if member.health.state is HealthState.DOWN]
             # One that will come back by itself lets the job wait.
-            passing = [member for member in down if not _is_lasting(member.health)]
+            passing = [member for member in down if not is_lasting(member.health)]
             if passing or down:
-                return _facts_of((passing or down)[0])
+                return facts_of((passing or down)[0])
             missing = Failure(Code.MODEL_NOT_FOUND, {"model": model or ""})
             return BackendFacts(HealthState.DOWN, slots=0, problem=missing)
         if not usable:
             # One that is merely left alone for a while comes back sooner than one that rests.
-            return _facts_of(min(up, key=lambda member: (not member.breaker.allows, member.cooling_until)))
+            return facts_of(min(up, key=lambda member: (not member.breaker.allows, member.cooling_until)))
         best = min(usable, key=lambda member: member.health.state is HealthState.LOADING)
         return BackendFacts(
             health=best.health.state,
@@ -197,23 +130,7 @@ class Fleet:
 
     def ended(self, place: str, ended: CallEnded) -> None:
         """A call there ended so: the breaker judges the place by it."""
-        problem = Failure(ended.error.code, ended.error.parameters)
-        match ended:
-            case BackendUnavailable() if problem.code is Code.BACKEND_RATE_LIMITED:
-                pass
-            case BackendUnavailable() if problem.code in HOLDING:
-                seconds = ended.retry_after
-                self._told(place, lambda breaker: breaker.hold(problem, seconds))
-            case BackendUnavailable() | WorkerDied():
-                self._told(place, lambda breaker: breaker.failed(problem))
-            case OutcomeUnknown() | BackendFailed() if problem.code is Code.DEADLINE_PASSED:
-                self.hung(place, problem)
-            case OutcomeUnknown():
-                self._told(place, lambda breaker: breaker.failed(problem))
-            case BackendFailed() if problem.code in _FAULTS:
-                self._told(place, lambda breaker: breaker.failed(problem))
-            case _:
-                pass  # The wish was at fault.
+        self._told(place, lambda breaker: judge(breaker, ended))
 
     def _told(self, place: str, tell: Callable[[Breaker], None]) -> None:
         breaker = self._members[place].breaker
@@ -283,7 +200,7 @@ class Fleet:
         """A place with a free slot has the request's model in its memory."""
         return any(member.is_warm(request.model) for _, member in self._candidates(key, request))
 
-    def _candidates(self, key: str, request: ImageRequest | None) -> list[tuple[str, _Member]]:
+    def _candidates(self, key: str, request: ImageRequest | None) -> list[tuple[str, Place]]:
         now, model = self._now(), request.model if request is not None else None
         return [
             (place, member)
@@ -413,25 +330,6 @@ class Fleet:
 
     def _now(self) -> float:
         return self._clock().timestamp()
-
-
-def _facts_of(member: _Member) -> BackendFacts:
-    held = member.breaker.state is BreakerState.HELD
-    return BackendFacts(
-        # What only an operator can mend is nothing to wait for, however well the place says it is.
-        health=HealthState.DOWN if held else member.health.state,
-        slots=member.health.slots,
-        busy=member.busy,
-        cooling_until=member.cooling_until,
-        rate_limited=member.rate_limited,
-        suspended=not member.breaker.allows,
-        suspended_until=member.breaker.opens_at,
-        problem=member.breaker.problem if not member.breaker.allows else member.health.problem,
-    )
-
-
-def _is_lasting(health: Health) -> bool:
-    return health.problem is not None and health.problem.code in LASTING_PROBLEMS
 
 
 def _why(health: Health) -> str:

@@ -40,8 +40,8 @@ from domain.errors import Code, EaselError, OperatorError
 from domain.job import EDGES, MAX_STARTS, MAX_WORKER_DEATHS, TASK_OVER, Failure, Job, JobState, Task, TaskState
 from jobs.choosing import Chooser
 from jobs.events import JobEvent, ModelLoading, PreviewReady, StepDone
-from jobs.fleet import HOLDING
 from jobs.pictures import NotAPictureError
+from jobs.place import HOLDING
 from jobs.record import Record
 from jobs.workshop import Workshop, conclude
 
