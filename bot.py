@@ -67,6 +67,7 @@ from jobs.confirmations import Confirmations
 from jobs.corrections import Corrections
 from jobs.dispatcher import Dispatcher
 from jobs.doorkeeper import Doorkeeper
+from jobs.draining import draining
 from jobs.erasures import Erasures
 from jobs.estimates import Estimates
 from jobs.events import EventStream
@@ -447,6 +448,20 @@ async def back_up(settings: Settings, target: Path) -> int:
     return FINE
 
 
+async def drain(settings: Settings) -> int:
+    """Take in nothing new, and wait until everything that is there is painted and posted."""
+    pause.pause(settings.easel_data_dir)
+    path = settings.easel_data_dir / DATABASE_NAME
+    if path.is_file():
+        async with Database.open(path) as database:
+            async for left in draining(database, JobStore(database, 0)):
+                if not left.nothing and not is_taken(settings.easel_data_dir):
+                    raise InternalError(Code.NOBODY_PAINTS, jobs=left.waiting + left.under_way + left.to_post)
+                _say(f"{left.waiting} waiting, {left.under_way} being painted, {left.to_post} about to be posted")
+    _say("Drained: the bot can be stopped. Nothing new is taken in until `bot.py resume`.")
+    return FINE
+
+
 async def correct(settings: Settings, job_id: str, charged: MicroUSD) -> int:
     """Note what a job really cost, also while the bot runs."""
     path = settings.easel_data_dir / DATABASE_NAME
@@ -546,6 +561,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 pause.pause(settings.easel_data_dir)
                 _say("Nothing new is taken in; what is waiting is still painted. `bot.py resume` ends it.")
                 return FINE
+            case "drain":
+                return asyncio.run(drain(settings))
             case "resume":
                 pause.resume(settings.easel_data_dir)
                 _say("Jobs are taken in again.")
@@ -591,6 +608,7 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument("--join", metavar="HOST:PORT", help="join the cluster that was started there")
     commands.add_parser("doctor", help="check the settings, the data and every backend")
     commands.add_parser("pause", help="take in nothing new, at once and until resumed; no restart is needed")
+    commands.add_parser("drain", help="the same, and wait until everything that is there is painted and posted")
     commands.add_parser("resume", help="take jobs in again")
     correction = commands.add_parser("correct", help="note what a paid job of unknown outcome really cost")
     correction.add_argument("job", metavar="JOB", help="its id, as on its card and in the ledger's CSV file")

@@ -178,6 +178,16 @@ class JobStore:
         """How many jobs are waiting."""
         return await _number(connection, "SELECT count(*) FROM jobs WHERE state = 'queued'")
 
+    async def left(self, connection: aiosqlite.Connection) -> tuple[int, int, int]:
+        """How many jobs are waiting, under way, and waiting to be posted."""
+        under_way = "SELECT count(*) FROM jobs WHERE state IN ('submitting', 'accepted', 'running')"
+        to_post = "SELECT count(*) FROM jobs WHERE state IN ('finished', 'posting')"
+        return (
+            await self.waiting_in_all(connection),
+            await _number(connection, under_way),
+            await _number(connection, to_post),
+        )
+
     async def last_finish_tag(self, connection: aiosqlite.Connection, guild_id: int, user_id: int) -> float:
         """The member's highest finish tag in the guild; 0 for a newcomer."""
         async with connection.execute(

@@ -116,6 +116,7 @@ class Code(StrEnum):
     TOO_MANY_STARTS = "too_many_starts"
     DEADLINE_PASSED = "deadline_passed"
     DISCORD_UNREACHABLE = "discord_unreachable"
+    NOBODY_PAINTS = "nobody_paints"
     OUTCOME_UNKNOWN = "outcome_unknown"
     CHARTS_FAILED = "charts_failed"
     UNEXPECTED = "unexpected"

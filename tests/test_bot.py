@@ -151,6 +151,29 @@ async def _made(path: Path) -> None:
         pass
 
 
+def test_drain_pauses_and_says_when_the_bot_can_be_stopped(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with whole_bot(tmp_path / "bot.log", EASEL_DATA_DIR=str(data)):
+        drained = run_bot("drain", EASEL_DATA_DIR=str(data))
+        assert drained.returncode == 0, drained.stderr
+        assert drained.stdout.endswith("until `bot.py resume`.\n")
+        assert (data / "paused").is_file()
+
+
+def test_drain_does_not_wait_where_nobody_paints(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    asyncio.run(leave_a_waiting_job(data))
+    drained = run_bot("drain", EASEL_DATA_DIR=str(data))
+    assert drained.returncode == 1
+    assert "Jobs left: 1. No bot runs" in drained.stderr
+
+
+async def leave_a_waiting_job(folder: Path) -> None:
+    """A data folder with one job that waits."""
+    async with open_house(folder, working=False) as house:
+        await house.ask()
+
+
 def test_a_lost_call_is_corrected_while_the_bot_runs(tmp_path: Path) -> None:
     data = tmp_path / "data"
     asyncio.run(leave_an_unknown_call(data))

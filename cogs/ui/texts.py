@@ -254,6 +254,7 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.TOO_MANY_STARTS: "This was started {starts} times and never finished, so it was given up.",
     Code.DEADLINE_PASSED: "This took too long and was given up. Please try again.",
     Code.DISCORD_UNREACHABLE: "Discord cannot be reached ({problem}). Check the network and DISCORD_API_URL.",
+    Code.NOBODY_PAINTS: "Jobs left: {jobs}. No bot runs on this data folder that could paint them: start it.",
     Code.OUTCOME_UNKNOWN: "The answer of {backend} was lost, so nobody can tell whether the picture was made. "
     "It is not sent again by itself.",
     Code.CHARTS_FAILED: "The charts could not be drawn. Please try again; the log may say more.",
