@@ -90,7 +90,7 @@ def _called(tree: ast.AST) -> Iterator[Text]:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if name == "Plural":
-            one, other = (argument.value for argument in node.args[:2] if isinstance(argument, ast.Constant))
+            one, other = (text for argument in node.args[:2] for text in _strings(argument))
             yield (one, other)
         elif name in SPEAKING and node.args:
             yield from _strings(node.args[0])
@@ -158,9 +158,10 @@ def hard_coded() -> Iterator[str]:
                     ):
                         yield f"{place}:{node.lineno}: {ast.unparse(keyword)}"
         for node in ast.walk(tree):
-            is_text = isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in unsaid
-            if is_text and _SEVERAL.search(node.value) and node.value not in known:
-                yield f"{place}:{node.lineno}: {node.value}"
+            match node:
+                case ast.Constant(value=str(text)) if id(node) not in unsaid and text not in known:
+                    if _SEVERAL.search(text):
+                        yield f"{place}:{node.lineno}: {text}"
 
 
 def _not_for_people(node: ast.AST) -> Iterator[ast.AST]:
