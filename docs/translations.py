@@ -179,10 +179,12 @@ def _not_for_people(node: ast.AST) -> Iterator[ast.AST]:
 
 def merged(language: Language, found: Catalog) -> Catalog:
     """The language's catalogue with what is new, without what is gone. What was reworded is marked as fuzzy."""
-    with path_of(language).open("rb") as file:
-        catalog = read_po(file)
+    catalog = Catalog(locale=babel_locale(language), project="Easel", charset="utf-8", fuzzy=False)
+    if path_of(language).exists():
+        with path_of(language).open("rb") as file:
+            catalog = read_po(file)
+        catalog.locale = babel_locale(language)
     found.creation_date = catalog.creation_date
-    catalog.locale = babel_locale(language)
     catalog.update(found)
     return catalog
 
