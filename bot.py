@@ -63,6 +63,7 @@ from jobs.administration import Administration
 from jobs.album import Album
 from jobs.attachments import Attachments
 from jobs.choosing import Chooser
+from jobs.classifier import Classifier
 from jobs.confirmations import Confirmations
 from jobs.corrections import Corrections
 from jobs.dispatcher import Dispatcher
@@ -74,7 +75,7 @@ from jobs.events import EventStream
 from jobs.fleet import Fleet
 from jobs.intake import Intake
 from jobs.metrics import Metrics
-from jobs.moderation import Moderation, WordModerator
+from jobs.moderation import Moderation, Moderator, WordModerator
 from jobs.monitoring import monitoring
 from jobs.offering import Offering
 from jobs.originals import Originals
@@ -192,7 +193,12 @@ async def house(
         )
         confirmations = Confirmations(database, ConfirmationStore(), guilds, quotas, settings, clock)
         safety = SafetyStore(database)
-        moderation = Moderation([WordModerator(load_blocklist(settings.easel_blocklist))])
+        moderators: list[Moderator] = [WordModerator(load_blocklist(settings.easel_blocklist))]
+        if settings.easel_moderation_url is not None:
+            asking = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+            url, key = str(settings.easel_moderation_url), settings.easel_moderation_api_key
+            moderators.append(Classifier(asking, url, key, settings.easel_moderation_model))
+        moderation = Moderation(moderators)
         intake = Intake(
             database=database,
             jobs=jobs,

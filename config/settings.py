@@ -273,6 +273,13 @@ class Settings(BaseSettings):
         max_length=300,
         description="How people reach the operator, shown in /about: a name, an address or a link.",
     )
+    easel_moderation_url: HttpUrl | None = Field(
+        None,
+        description="A server with OpenAI's moderations API, such as https://api.openai.com/v1: it is asked about every "
+        "prompt, and while it is down nothing goes to a hosted service.",
+    )
+    easel_moderation_api_key: SecretStr | None = Field(None, description="Its key, where it wants one.")
+    easel_moderation_model: str | None = Field(None, max_length=200, description="Its model. Default: its own.")
     easel_blocklist: Path | None = Field(
         None, description="TOML file with phrases of your own that are refused in every server (docs/security.md)."
     )
@@ -311,7 +318,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"not an AIR id: {air or name!r}")
         return value
 
-    @field_validator("wavespeed_api_key", "runware_api_key", "openai_images_api_key")
+    @field_validator("wavespeed_api_key", "runware_api_key", "openai_images_api_key", "easel_moderation_api_key")
     @classmethod
     def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and re.fullmatch(r"[!-~]+", value.get_secret_value()) is None:
