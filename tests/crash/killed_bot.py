@@ -1,7 +1,8 @@
 """``python -m tests.crash.killed_bot before|after SOURCE TARGET``: the real bot, killed at one move of a job.
 
 The process kills itself with SIGKILL right before or right after the transaction of the move is committed: no
-handler runs, no buffer is flushed. With ``never`` it is the real bot. Polls come quickly, so that tests do.
+handler runs, no buffer is flushed. With ``never`` it is the real bot. Polls come quickly, so that tests do; with
+``patient`` the first comes after five minutes, so that only a webhook can bring a picture.
 """
 
 import os
@@ -46,23 +47,23 @@ def kill_at(moment: str, source: JobState, target: JobState) -> None:
     Database.transaction = watched_transaction  # type: ignore[method-assign]
 
 
-def poll_quickly() -> None:
-    """Ask stand-ins at once, not after one or two seconds."""
+def poll(pace: Pace) -> None:
+    """Ask stand-ins at this pace, and not after one or two seconds."""
     backends: tuple[Any, ...] = (WaveSpeedBackend, RunwareBackend, ComfyUIBackend)
     for backend in backends:
-        backend.__init__ = _with_pace(backend.__init__)
+        backend.__init__ = _with_pace(backend.__init__, pace)
 
 
-def _with_pace(init: Callable[..., None]) -> Callable[..., None]:
-    def quick(self: object, **given: Any) -> None:
-        init(self, **given, pace=Pace(first=0.05, longest=0.2))
+def _with_pace(init: Callable[..., None], pace: Pace) -> Callable[..., None]:
+    def paced(self: object, **given: Any) -> None:
+        init(self, **given, pace=pace)
 
-    return quick
+    return paced
 
 
 if __name__ == "__main__":
     moment, *edge = sys.argv[1:]
-    if moment != "never":
+    if moment not in ("never", "patient"):
         kill_at(moment, JobState(edge[0]), JobState(edge[1]))
-    poll_quickly()
+    poll(Pace(first=300, longest=300) if moment == "patient" else Pace(first=0.05, longest=0.2))
     sys.exit(bot.main(["run"]))
