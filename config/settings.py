@@ -275,8 +275,8 @@ class Settings(BaseSettings):
     )
     easel_moderation_url: HttpUrl | None = Field(
         None,
-        description="A server with OpenAI's moderations API, such as https://api.openai.com/v1: it is asked about every "
-        "prompt, and while it is down nothing goes to a hosted service.",
+        description="A server with OpenAI's moderations API, such as https://api.openai.com/v1: it is asked about "
+        "every prompt, and while it is down nothing goes to a hosted service.",
     )
     easel_moderation_api_key: SecretStr | None = Field(None, description="Its key, where it wants one.")
     easel_moderation_model: str | None = Field(None, max_length=200, description="Its model. Default: its own.")
