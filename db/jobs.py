@@ -30,6 +30,12 @@ from domain.request import ImageRequest
 
 _OPEN = "('queued', 'submitting', 'accepted', 'running')"
 
+WAITING_GUILDS = (
+    "SELECT guild_id, finish_tag, virtual_time FROM fair_guilds"
+    " WHERE guild_id IN (SELECT guild_id FROM jobs WHERE state = 'queued')"
+)
+"""However many guilds ever painted: this is read at every look at the line."""
+
 
 class StaleMoveError(Exception):
     """The job was not (or no longer) in the state that the move starts from. Nothing was changed."""
@@ -248,11 +254,11 @@ class JobStore:
         return [Recent(*row) for row in rows]
 
     async def clocks(self, connection: aiosqlite.Connection) -> FairClocks:
-        """The clocks of the fair queue."""
+        """The clocks of the fair queue, and those of the guilds that wait in it."""
         async with connection.execute("SELECT virtual_time FROM fair_clock WHERE id = 1") as cursor:
             row = await cursor.fetchone()
         assert row is not None
-        rows = await connection.execute_fetchall("SELECT guild_id, finish_tag, virtual_time FROM fair_guilds")
+        rows = await connection.execute_fetchall(WAITING_GUILDS)
         return FairClocks(row[0], {guild_id: (finish, virtual) for guild_id, finish, virtual in rows})
 
     async def guild_clock(self, connection: aiosqlite.Connection, guild_id: int) -> float:
