@@ -26,7 +26,6 @@ from backends.base import (
     Loading,
     Made,
     OutcomeUnknown,
-    Picture,
     PictureFailed,
     Preview,
     Progress,
@@ -38,6 +37,7 @@ from config.catalogue import Offer
 from db.database import Transaction
 from domain.errors import Code, EaselError, OperatorError
 from domain.job import EDGES, MAX_STARTS, MAX_WORKER_DEATHS, TASK_OVER, Failure, Job, JobState, Task, TaskState
+from jobs.calls import calls_of
 from jobs.choosing import Chooser
 from jobs.events import JobEvent, ModelLoading, PreviewReady, StepDone
 from jobs.pictures import NotAPictureError
@@ -140,28 +140,7 @@ class JobRun:
     async def _calls(self) -> None:
         workspace = await self._workshop.pictures.workspace(self.job_id)
         try:
-            submissions = await self._workshop.jobs.submission_ids(self.job_id)
-            calls = [
-                (
-                    Call(
-                        job_id=self.job_id,
-                        offer=self._offer,
-                        request=self._job.request,
-                        pictures=tuple(
-                            Picture(index, self._job.tasks[index].seed, submissions[index]) for index in indexes
-                        ),
-                        source=self._workshop.pictures.path(self._job.request.source.name)
-                        if self._job.request.source
-                        else None,
-                        references=tuple(
-                            self._workshop.pictures.path(picture.name) for picture in self._job.request.references
-                        ),
-                        workspace=workspace,
-                    ),
-                    remote_id,
-                )
-                for indexes, remote_id in self._groups()
-            ]
+            calls = await calls_of(self._workshop, self._job, self._offer, workspace)
             if self._backend.resumes:
                 await self._in_lanes(deque(calls))
             else:
@@ -171,20 +150,6 @@ class JobRun:
                         break
         finally:
             await self._workshop.pictures.remove_workspace(workspace)
-
-    def _groups(self) -> list[tuple[tuple[int, ...], str | None]]:
-        """Pictures that go in one call each: those accepted by their remote id, the rest as many as a call takes."""
-        accepted: dict[str, list[int]] = {}
-        pending: list[int] = []
-        for task in self._job.tasks:
-            if task.state is TaskState.ACCEPTED and task.remote_id is not None:
-                accepted.setdefault(task.remote_id, []).append(task.index)
-            elif task.state not in TASK_OVER:
-                pending.append(task.index)
-        size = self._offer.pictures_per_call
-        return [(tuple(indexes), remote_id) for remote_id, indexes in accepted.items()] + [
-            (tuple(pending[start : start + size]), None) for start in range(0, len(pending), size)
-        ]
 
     async def _in_lanes(self, calls: deque[tuple[Call, str | None]]) -> None:
         """As many calls at a time as there are slots: one after the other in the job's own, the more the better."""
