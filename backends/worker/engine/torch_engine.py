@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -293,6 +294,8 @@ def _quiet_libraries() -> None:
         library.set_verbosity_error()
         if not sys.stderr.isatty():
             library.disable_progress_bar()
+    # Two LoRAs at once, and one that is taken back, are meant.
+    warnings.filterwarnings("ignore", module="peft", category=UserWarning)
 
 
 class _Nobody:
