@@ -19,10 +19,12 @@ async def test_only_what_works_is_registered(sandbox: Sandbox, painter: Scripted
     async with bot_with(sandbox, painter, tmp_path / "data", EASEL_LOCAL_EDIT_MODEL=""):
         commands = {command["name"]: command for command in sandbox.user("ada").commands(sandbox.studio)}
         assert set(commands) == {
-            "imagine", "reroll", "queue", "cancel", "history", "quota", "usage", "quotas", "settings",
+            "imagine", "compose", "reroll", "queue", "cancel", "history", "favourites", "gallery", "models", "quota",
+            "usage", "quotas", "settings", "about", "privacy", "report", "Report picture",
         }  # fmt: skip
         assert [option["name"] for option in commands["imagine"]["options"]] == [
-            "prompt", "model", "size", "count", "seed", "negative_prompt", "steps", "guidance", "format", "spoiler",
+            "prompt", "model", "size", "count", "seed", "negative_prompt", "steps", "guidance", "speed", "format",
+            "spoiler",
         ]  # fmt: skip
         assert all(command["contexts"] == [0] for command in commands.values())
         assert all(command["integration_types"] == [0] for command in commands.values())
