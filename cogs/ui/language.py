@@ -92,8 +92,10 @@ def number(value: Parameter) -> str:
         case int():
             return str(value)
         case float():
-            text = format_decimal(value, "0.######", locale=babel_locale(_spoken.get()), group_separator=False)
-            return text if abs(value) < 1e15 else f"{value:g}"
+            if not abs(value) < 1e15:
+                # More digits than Babel rounds, or no number at all.
+                return f"{value:g}"
+            return format_decimal(value, "0.######", locale=babel_locale(_spoken.get()), group_separator=False)
 
 
 def tenths(value: float) -> str:
