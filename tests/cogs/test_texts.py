@@ -11,8 +11,8 @@ from domain.quota import Rule, Subject, Unit, Window
 @pytest.mark.parametrize("code", Code)
 def test_every_code_has_a_sentence(code: Code) -> None:
     sentence = texts.sentence(code)
-    assert sentence[0].isupper() or sentence[0] in "`…"
-    assert sentence.rstrip()[-1] in ".…"
+    assert sentence[0].isupper() or sentence[0] in "`“…"
+    assert sentence.rstrip()[-1] in ".?…"
     assert "{" not in sentence
     assert len(sentence) < 300
 
