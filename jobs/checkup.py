@@ -102,7 +102,9 @@ async def _settled_health(backend: Backend) -> Health:
 def _backend(name: str, health: Health, explain: Callable[[Failure], str]) -> Finding:
     match health.state:
         case HealthState.UP:
-            return Finding(name, True, f"up, {health.slots} at a time{f'; {health.detail}' if health.detail else ''}")
+            models = f"models {', '.join(sorted(health.models))}" if health.models else ""
+            told = (f"up, {health.slots} at a time", health.detail, models)
+            return Finding(name, True, "; ".join(filter(None, told)))
         case HealthState.LOADING:
             return Finding(name, False, f"still loading after {LOADING_SECONDS} s", "Look at the worker's log.")
         case HealthState.DOWN:

@@ -21,7 +21,7 @@ from tests.building import open_house
 from tests.doubles import Paint, ScriptedBackend
 
 TOKEN = "a.token.of-tests"
-GUILD = {"id": "9", "name": "Studio", "owner": False, "permissions": str((1 << 53) - 1)}
+GUILD: dict[str, Any] = {"id": "9", "name": "Studio", "owner": False, "permissions": str((1 << 53) - 1)}
 
 
 def now() -> datetime:
@@ -42,7 +42,7 @@ async def discord(
     guilds: list[dict[str, Any]] | None = None, flags: int = 0, remaining: int = 900, status: int = 200
 ) -> AsyncIterator[Settings]:
     """A Discord that says just this."""
-    pages = [GUILD] if guilds is None else guilds
+    pages: list[dict[str, Any]] = [GUILD] if guilds is None else guilds
 
     async def me(request: web.Request) -> web.Response:
         if request.headers["Authorization"] != f"Bot {TOKEN}":
