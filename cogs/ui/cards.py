@@ -31,6 +31,8 @@ PREVIEW_NAME: Final = "preview"
 GPU: Final = "worker"
 """The backend that is the operator's own GPU."""
 
+_USUAL_REASONS: Final = frozenset({"only_one", "first_in_order"})
+"""Why a backend was taken: not worth a word while it paints."""
 _WAITING: Final = discord.Colour(0x5865F2)
 _LOADING: Final = discord.Colour(0xF0B232)
 _PAINTING: Final = discord.Colour(0x23A55A)
@@ -138,7 +140,7 @@ def _waiting(progress: Progress) -> str:
 
 
 def _painting(job: Job, progress: Progress) -> tuple[discord.Colour, str]:
-    where = backend(job)
+    where = _backend_and_why(job) if job.reason not in _USUAL_REASONS else backend(job)
     if progress.step is not None:
         index, step, steps = progress.step
         if job.request.count > 1:
@@ -172,8 +174,7 @@ def result(job: Job, catalogue: Catalogue, parent: Job | None = None) -> Parts:
         made.append(say(Plural("{count} step", "{count} steps"), count=job.request.steps))
     if job.request.guidance is not None:
         made.append(say("guidance {scale}", scale=words.number(job.request.guidance)))
-    why = texts.reason(job.reason)
-    how = [f"{backend(job)} ({why})" if why else backend(job)]
+    how = [_backend_and_why(job)]
     if job.seconds is not None:
         how.append(words.took(job.seconds))
     how.append(words.price(job.cost))
@@ -237,6 +238,11 @@ def seeds(job: Job, tasks: list[Task] | None = None) -> str:
     if len(seeds) > 1 and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
         return say("Seed {first} to {last}", first=seeds[0], last=seeds[-1])
     return say("Seed {seed}", seed=words.listed(map(str, seeds)))
+
+
+def _backend_and_why(job: Job) -> str:
+    why = texts.reason(job.reason)
+    return f"{backend(job)} ({why})" if why else backend(job)
 
 
 def backend(job: Job) -> str:

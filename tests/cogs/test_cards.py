@@ -18,6 +18,7 @@ from domain.money import MicroUSD
 from domain.quota import Rule, Subject, Unit, Usage, Window
 from domain.request import InputPicture, Kind
 from jobs.album import Family
+from jobs.offering import BackendNow, Wait
 from jobs.queue import Standing
 from tests.cogs.jobs import made
 
@@ -104,6 +105,12 @@ def test_the_card_says_where_the_job_is(state: JobState, progress: cards.Progres
     assert parts.view is not None
 
 
+def test_the_card_says_why_it_is_painted_there_where_that_is_not_what_always_happens() -> None:
+    job = replace(made(state=JobState.RUNNING), reason="spilled_over")
+    parts = cards.in_progress(job, cards.Progress(), CATALOGUE)
+    assert "Painting on worker (what costs nothing is busy)…" in str(parts.embed.description)
+
+
 def test_a_preview_is_shown_while_it_is_painted() -> None:
     progress = cards.Progress(step=(0, 1, 2), preview="preview.jpg")
     parts = cards.in_progress(made(state=JobState.RUNNING), progress, CATALOGUE)
@@ -143,7 +150,9 @@ def test_the_longest_inputs_stay_within_discords_limits() -> None:
 def test_long_lists_stay_within_discords_limits() -> None:
     job = longest()
     line = [Standing(job.id, 2**63, 2**63, place, 1e6) for place in range(1, 200)]
-    check_limits(lists.queue([job] * 50, line, {job.id: job}), None)
+    wait = {job.id: Wait("worker", "not_while_free_is_busy")}
+    backends = [BackendNow("wavespeed", 4, 4, "needs_operator", job.failure, 3600.0)] * 10
+    check_limits(lists.queue([job] * 50, line, {job.id: job}, wait, backends), None)
     turn = Turn(Book.HISTORY, 100, more=True, search="*" * MAX_SEARCH)
     check_limits(*album.history([job] * album.PAGE, turn))
     rules = [Rule(2**40, 2**63, Subject.ROLE, 2**63, Unit.GPU_SECONDS, Window.MONTH, 10**11) for _ in range(500)]
