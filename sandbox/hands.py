@@ -196,7 +196,7 @@ class Hands:
     async def click(
         self, message: Message, button: str, *, version: int | None = None, raw: bool = False, planted: bool = True
     ) -> Invocation:
-        """Click a button by its custom_id or label.
+        """Click a button by its custom_id, its label, or its emoji where it has no label.
 
         ``version`` clicks what the message showed after so many edits: the click was underway when the message
         changed. ``raw`` forges a custom_id; it is planted into the components that the bot is told of (discord.py
@@ -249,7 +249,8 @@ class Hands:
 
     def _find(self, components: list[Json], kinds: set[ComponentType], wanted: str) -> Json:
         for component in walk_components(components):
-            names = (component.get("custom_id"), component.get("label"), component.get("placeholder"))
+            emoji = (component.get("emoji") or {}).get("name") if not component.get("label") else None
+            names = (component.get("custom_id"), component.get("label"), component.get("placeholder"), emoji)
             if component["type"] in kinds and wanted in names:
                 if component.get("disabled"):
                     raise ClientRefuses(f"{wanted} is disabled")
