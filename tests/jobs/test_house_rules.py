@@ -112,10 +112,12 @@ async def test_bans(tmp_path: Path) -> None:
     ],
 )
 def test_the_usual_model(settings: GuildSettings, expected: str) -> None:
-    assert default_model(settings, Kind.IMAGINE, CATALOGUE, Settings(), ("worker",)).key == expected
+    assert default_model(settings, Kind.IMAGINE, CATALOGUE, Settings.model_validate({}), ("worker",)).key == expected
 
 
 def test_no_model_at_all() -> None:
     with pytest.raises(UserError) as refused:
-        default_model(GuildSettings(allowed_models=("gone",)), Kind.IMAGINE, CATALOGUE, Settings(), ("worker",))
+        default_model(
+            GuildSettings(allowed_models=("gone",)), Kind.IMAGINE, CATALOGUE, Settings.model_validate({}), ("worker",)
+        )
     assert refused.value.code is Code.NO_MODEL_ALLOWED
