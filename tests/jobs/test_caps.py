@@ -94,7 +94,9 @@ async def test_a_servers_members_have_fewer_under_way_and_the_line_knows(tmp_pat
         assert (await house.job(second.id)).state is JobState.QUEUED
         standing = await house.queue.standing(second.id)
         assert standing is not None
-        assert (standing.position, standing.wait_seconds) == (1, 10.0)
+        assert standing.position == 1
+        # A little more than the job before it takes: others come, and go before a member's second.
+        assert standing.wait_seconds == pytest.approx(10.2, abs=0.2)
         go_on.set()
         await house.reached(second.id, JobState.FINISHED)
         assert worker.most_running == 3
