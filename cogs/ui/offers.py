@@ -71,7 +71,12 @@ def _model(one: OfferedModel) -> str:
 def _offer(offered: Offered) -> str:
     offer = offered.offer
     mark = {None: "🟢", "busy": "🟡", "rate_limited": "🟡"}.get(offered.ruling, "🔴")
-    cost = say("price unknown") if offered.price is None else words.price(offered.price)
+    if offered.price is None:
+        cost = say("price unknown")
+    else:
+        cost = (
+            say("{price} a picture", price=words.price(offered.price)) if offered.price else words.price(offered.price)
+        )
     facts = [f"{mark} **{offer.backend}**", cost, say("about {time}", time=words.duration(offered.seconds))]
     facts.append(_sizes(offer))
     options = [f"`{option.value}`" for option in offer.parameters if option not in _SELF_EVIDENT]
