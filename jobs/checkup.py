@@ -12,6 +12,7 @@ from config.settings import Settings
 from db.database import Database, SchemaError
 from db.folder import DATABASE_NAME
 from db.ledger import LedgerStore
+from domain.errors import Code
 from domain.job import Failure
 from jobs.checkup_discord import examine_discord
 from jobs.checkup_local import examine_local
@@ -19,6 +20,18 @@ from jobs.findings import Finding
 from jobs.pictures import KEEP_FREE_BYTES
 
 NO_BACKENDS: Final = "backends"
+LOOK_AT_ITS_LOG: Final = "Look at its log."
+_MENDS: Final = {
+    Code.BACKEND_UNREACHABLE: "Start it; see that its address in the settings is right and can be reached from here.",
+    Code.BACKEND_KEY_REFUSED: "Set the right key; for a worker the EASEL_WORKER_TOKEN that it was started with.",
+    Code.BACKEND_OUT_OF_CREDIT: "Top up the account at the vendor.",
+    Code.BACKEND_RATE_LIMITED: "Wait a minute; ask the vendor for a higher limit if it stays.",
+    Code.BACKEND_REFUSED: "Run one version of Easel on both sides, and see that the address is the right one.",
+    Code.BACKEND_ANSWER_INVALID: "See that the address leads to the right program, in a version that this one knows.",
+    Code.MODEL_NOT_FOUND: "See that EASEL_LOCAL_MODEL and EASEL_LOCAL_EDIT_MODEL name a folder or hub id there is.",
+    Code.MODEL_LOADING_FAILED: "The worker's log says what was missing; docs/gpu.md says what it needs.",
+}
+"""What the operator can do about what a backend says of itself."""
 WORKER: Final = "worker"
 LOADING_SECONDS: Final = 600
 """How long a model may take to load before the doctor stops waiting for it."""
@@ -108,5 +121,7 @@ def _backend(name: str, health: Health, explain: Callable[[Failure], str]) -> Fi
         case HealthState.LOADING:
             return Finding(name, False, f"still loading after {LOADING_SECONDS} s", "Look at the worker's log.")
         case HealthState.DOWN:
-            why = explain(health.problem) if health.problem else "It does not answer."
-            return Finding(name, False, "down", why)
+            if health.problem is None:
+                return Finding(name, False, "down: it does not answer", LOOK_AT_ITS_LOG)
+            mend = _MENDS.get(health.problem.code, LOOK_AT_ITS_LOG)
+            return Finding(name, False, f"down: {explain(health.problem)}", mend)

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from backends.base import Health, HealthState
 from config.settings import Settings
 from db.folder import exclusive, is_taken
+from domain.errors import Code
+from domain.job import Failure
 from domain.money import FREE
 from jobs import checkup
 from jobs.checkup_discord import SKEW_SECONDS, examine_discord
@@ -225,3 +228,24 @@ def test_a_folder_that_a_bot_holds_is_taken(tmp_path: Path) -> None:
     with exclusive(tmp_path):
         assert is_taken(tmp_path)
     assert not is_taken(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("problem", "word"),
+    [
+        (Failure(Code.BACKEND_UNREACHABLE, {"backend": "worker"}), "address"),
+        (Failure(Code.BACKEND_KEY_REFUSED, {"backend": "worker"}), "EASEL_WORKER_TOKEN"),
+        (Failure(Code.BACKEND_REFUSED, {"backend": "worker", "reason": "it speaks protocol 9"}), "version"),
+        (None, "log"),
+    ],
+)
+def test_a_backend_that_is_down_comes_with_what_mends_it(problem: Failure | None, word: str) -> None:
+    finding = checkup._backend("worker", Health(HealthState.DOWN, 0, problem), lambda failure: str(failure.parameters))
+    assert not finding.good
+    assert word in finding.mend
+
+
+def test_a_worker_that_is_up_names_its_models() -> None:
+    health = Health(HealthState.UP, 2, detail="CPU, engine 2", models=frozenset({"tiny-edit", "tiny"}))
+    finding = checkup._backend("worker gpu:7870", health, str)
+    assert finding == Finding("worker gpu:7870", True, "up, 2 at a time; CPU, engine 2; models tiny, tiny-edit")
