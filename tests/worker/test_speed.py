@@ -11,6 +11,7 @@ from backends.worker.client import socket_client
 from backends.worker.engine.torch_engine import TorchEngine
 from backends.worker.service import create_app
 from config.catalogue import Offer
+from config.parameters import Option
 from domain.accelerators import AcceleratorOptions
 from domain.errors import Code
 from tests.backends.calls import CATALOGUE, collect, make_call
@@ -55,13 +56,19 @@ async def test_balanced_and_fast_skip_more_and_more(engine: TorchEngine, tmp_pat
 
 @pytest.mark.parametrize("offer", [offer for offer in CATALOGUE.offers().values() if offer.backend == "worker"])
 def test_every_offer_of_the_worker_has_the_three_speeds(offer: Offer) -> None:
-    speed: Any = offer.parameters["speed"]  # type: ignore[index]
+    speed: Any = offer.parameters[Option.SPEED]
     assert (speed.default, list(speed.presets)) == ("exact", ["exact", "balanced", "fast"])
     assert speed.presets["exact"] == AcceleratorOptions()
-    steps: Any = offer.parameters["steps"]  # type: ignore[index]
+    steps: Any = offer.parameters[Option.STEPS]
     for word in ("balanced", "fast"):
         for count in (2, steps.default, steps.maximum):
             assert speed.presets[word].step_cache(count) is not None
+
+
+@pytest.mark.parametrize(("bundled", "real"), [("tiny", "hidream-i1-dev"), ("tiny-edit", "hidream-e1-full")])
+def test_what_is_measured_on_the_bundled_models_is_what_the_real_ones_get(bundled: str, real: str) -> None:
+    speeds = [CATALOGUE.model(key).offers[0].parameters[Option.SPEED] for key in (bundled, real)]
+    assert speeds[0] == speeds[1]
 
 
 @pytest.mark.parametrize(
