@@ -10,8 +10,8 @@ from domain.language import Language
 
 Interaction = discord.Interaction[Any]
 
-_PUBLIC: Final = "language of what everybody can see"
-_OF_JOBS: Final = "language of jobs"
+_PUBLIC: Final = "language-in-public"
+_OF_JOBS: Final = "language-of-jobs"
 """Keys in ``Interaction.extras``."""
 _Location = app_commands.TranslationContextLocation
 _NAMES: Final = frozenset({_Location.command_name, _Location.group_name, _Location.parameter_name})

@@ -169,7 +169,7 @@ def _not_for_people(node: ast.AST) -> Iterator[ast.AST]:
     match node:
         case ast.Expr(value=ast.Constant()):
             yield node.value
-        case ast.Raise() | ast.Assert() | ast.AnnAssign(target=ast.Name(id="_PUBLIC" | "PUBLIC")):
+        case ast.Raise() | ast.Assert() | ast.AnnAssign(target=ast.Name(id="PUBLIC")):
             yield from ast.walk(node)
         case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if name in _UNSAID:
             yield from ast.walk(node)
