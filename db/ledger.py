@@ -136,7 +136,9 @@ class LedgerStore:
         since: datetime,
     ) -> Balance:
         """The subject's sums since a moment (the beginning of a window)."""
-        async with connection.execute(SUM_SINCE, (guild_id, subject.value, subject_id, unit.value, bucket(since))) as cursor:
+        async with connection.execute(
+            SUM_SINCE, (guild_id, subject.value, subject_id, unit.value, bucket(since))
+        ) as cursor:
             row = await cursor.fetchone()
         assert row is not None
         return Balance(row["used"], row["held"], row["granted"], row["oldest"])
