@@ -4,11 +4,13 @@ import asyncio
 import re
 from collections.abc import Iterator
 from functools import cache
+from gettext import NullTranslations
 
 import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 
+from cogs.ui import language as language_module
 from cogs.ui import texts, words
 from cogs.ui.language import Plural, number, path_of, say, speaking, spoken, translated
 from docs import translations
@@ -16,6 +18,7 @@ from domain.errors import Code
 from domain.language import Language
 from domain.money import MicroUSD
 from domain.quota import Unit
+from tests.cogs import every_message
 
 TRANSLATED = [language for language in Language if language is not Language.ENGLISH]
 FREE = frozenset({"ordinal"})
@@ -161,3 +164,41 @@ def forms(message: Message) -> tuple[str, ...]:
 
 def placeholders(text: str) -> set[str]:
     return set(re.findall(r"\{([^{}]*)\}", text))
+
+
+class Shouted(NullTranslations):
+    """A language of capitals: what is not in them was not said through a catalogue."""
+
+    def gettext(self, message: str) -> str:
+        return re.sub(r"\{[^{}]*\}|[^{}]+", lambda part: part[0] if part[0][0] == "{" else part[0].upper(), message)
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        return self.gettext(msgid1 if n == 1 else msgid2)
+
+
+def test_every_word_of_a_message_comes_from_a_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    shouted = Shouted()
+    monkeypatch.setattr(language_module, "catalogue", lambda language: shouted)
+    prompt = every_message.PROMPTS["hanzi"]
+    made = [*every_message.messages(prompt), *((name, form.to_dict()) for name, form in every_message.forms(prompt))]
+    for name, body in made:
+        for text in shown(body):
+            for model in sorted(every_message.CATALOGUE, key=lambda model: -len(model.name)):
+                text = text.replace(model.name, "")
+            assert re.findall(r"\b[a-z]{2,} [a-z]{2,}\b", text) == [], f"{name}: {text}"
+
+
+def shown(node: object) -> Iterator[str]:
+    """Everything in a message's JSON that people read."""
+    match node:
+        case dict():
+            for key, value in node.items():
+                if isinstance(value, str) and key in {
+                    "content", "title", "description", "text", "name", "value", "label", "placeholder",
+                }:  # fmt: skip
+                    yield value
+                elif not isinstance(value, str):
+                    yield from shown(value)
+        case list():
+            for one in node:
+                yield from shown(one)
