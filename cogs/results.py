@@ -81,7 +81,7 @@ class ResultButtons:
                 raise OperatorError(Code.DISCORD_REFUSED, reason=error.text[:200]) from error
 
         await self._services.removal.remove(job, unpost)
-        await interaction.edit_original_response(content=texts.DELETED, view=None)
+        await interaction.edit_original_response(content=texts.fill(texts.DELETED), view=None)
 
     async def _owned(self, interaction: Interaction, job_id: str) -> Job:
         job = await self._door.job(interaction, job_id)
