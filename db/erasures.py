@@ -88,8 +88,7 @@ class ErasureStore:
         async with self._database.reading() as reader:
             return await read_jobs(
                 reader,
-                f"INDEXED BY jobs_of_user WHERE user_id = ? AND created_at <= ? AND {_OVER}"
-                " ORDER BY number LIMIT ?",
+                f"INDEXED BY jobs_of_user WHERE user_id = ? AND created_at <= ? AND {_OVER} ORDER BY number LIMIT ?",
                 (erasure.user_id, erasure.asked_at, _AT_ONCE),
             )
 
