@@ -3,16 +3,27 @@
 The real bot in a process of its own, the sandbox on loopback, SQLite on disk with synchronous=FULL: what is timed
 holds parsing, the checks, the reservation and the job's row in one commit, and the answer on its way back. A probe
 of the disk's fsync stands beside it, because that is what most of the time goes into.
+
+Then the same while other members' pictures of almost 10 MB, the most that a server without boosts takes, come in from
+a server with OpenAI's API (a stand-in in this process), are checked, stored and posted. The sandbox that receives them
+runs in this process too, and takes its share of the machine.
 """
 
 import asyncio
+import base64
+import contextlib
+import io
+import json
 import os
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+from aiohttp import web
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -23,19 +34,36 @@ ROOT = Path(__file__).parents[1]
 IN_FLIGHT = 50
 REQUESTS = 400
 PROBES = 200
+PAINTERS = 4
+"""Members who have a large picture painted, one after the other."""
+SIDE = 1780
+"""Pixels of a square of noise that makes a PNG of almost 10 MB."""
 
 
 async def main() -> None:
     """Run it and print a table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        async with Sandbox() as discord:
-            process = await _start(discord, folder)
+        async with Sandbox() as discord, _painter() as url:
+            process = await _start(discord, folder, url)
             try:
                 users = [discord.add_user(f"member{number}", discord.guild) for number in range(IN_FLIGHT)]
                 await _burst(discord, users, IN_FLIGHT)  # warm
                 one = await _burst(discord, users[:1], 100)
                 many = await _burst(discord, users, REQUESTS)
+                posted = discord.wait_for_message(
+                    discord.channel("playground"), lambda message: bool(message.attachments), timeout=60
+                )
+                painters = [
+                    asyncio.create_task(_paint_on(discord, discord.add_user(f"painter{number}", discord.guild)))
+                    for number in range(PAINTERS)
+                ]
+                first = await posted
+                before = _pictures(discord)
+                meanwhile = await _burst(discord, users, REQUESTS)
+                pictures = _pictures(discord) - before
+                for painter in painters:
+                    painter.cancel()
             finally:
                 process.terminate()
                 await process.wait()
@@ -45,11 +73,56 @@ async def main() -> None:
     )
     table.add_row("1 in flight", *_figures(*one))
     table.add_row(f"{IN_FLIGHT} in flight", *_figures(*many))
+    size = len(first.attachments[0].data) / 1e6
+    table.add_row(
+        f"{IN_FLIGHT} in flight, while {pictures} pictures of {size:.1f} MB are posted", *_figures(*meanwhile)
+    )
     table.add_row("fsync of one page (probe)", *_figures(probe, sum(probe)))
     Console().print(table)
 
 
-async def _start(discord: Sandbox, folder: Path) -> asyncio.subprocess.Process:
+@contextlib.asynccontextmanager
+async def _painter() -> AsyncIterator[str]:
+    """The address of a server with OpenAI's images API that gives the same large picture to everybody."""
+    file = io.BytesIO()
+    Image.frombytes("RGB", (SIDE, SIDE), os.urandom(SIDE * SIDE * 3)).save(file, "PNG", compress_level=1)
+    answer = {"created": 0, "data": [{"b64_json": base64.b64encode(file.getvalue()).decode()}]}
+    body = json.dumps(answer).encode()
+
+    async def models(_request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "HiDream-ai/HiDream-I1-Dev", "object": "model"}]})
+
+    async def generate(_request: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/v1/models", models)
+    app.router.add_post("/v1/images/generations", generate)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def _paint_on(discord: Sandbox, member: Hands) -> None:
+    """One large picture after the other, until cancelled."""
+    while True:
+        before = _pictures(discord)
+        used = await member.slash(discord.channel("playground"), "imagine", prompt="noise", model="hidream-i1-dev")
+        await used.acknowledged()
+        while _pictures(discord) == before:
+            await asyncio.sleep(0.02)
+
+
+def _pictures(discord: Sandbox) -> int:
+    return sum(bool(message.attachments) for message in discord.messages_in(discord.channel("playground")))
+
+
+async def _start(discord: Sandbox, folder: Path, painter: str) -> asyncio.subprocess.Process:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("EASEL_")},
         "DISCORD_TOKEN": discord.token,
@@ -60,6 +133,8 @@ async def _start(discord: Sandbox, folder: Path) -> asyncio.subprocess.Process:
         "EASEL_LOCAL_MODEL": "tiny",
         # Nobody listens there: jobs are taken in and wait.
         "EASEL_WORKER_URL": "http://127.0.0.1:1",
+        "OPENAI_IMAGES_URL": painter,
+        "OPENAI_IMAGES_SLOTS": str(PAINTERS),
         "EASEL_MAX_QUEUED_PER_USER": "1000",
         "EASEL_MAX_QUEUED": "100000",
         "EASEL_DEFAULT_DAILY_IMAGES": "100000",
@@ -81,7 +156,7 @@ async def _burst(discord: Sandbox, users: list[Hands], requests: int) -> tuple[l
     async def ask(user: Hands) -> None:
         for _ in left:
             started = time.perf_counter()
-            used = await user.slash(discord.studio, "imagine", prompt="a red star on a blue background")
+            used = await user.slash(discord.studio, "imagine", prompt="a red star on a blue background", model="tiny")
             await used.acknowledged()
             seconds.append(time.perf_counter() - started)
 
