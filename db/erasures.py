@@ -109,7 +109,8 @@ class ErasureStore:
         await tx.execute(
             "UPDATE jobs SET user_id = ?, request = ?, interaction_id = NULL, interaction_token = NULL,"
             " failure_parameters = iif(failure_code IS NULL, NULL, '{}'),"
-            " card_channel_id = NULL, card_message_id = NULL, result_channel_id = NULL, result_message_id = NULL, told = 1 WHERE id = ?",
+            " card_channel_id = NULL, card_message_id = NULL,"
+            " result_channel_id = NULL, result_message_id = NULL, told = 1 WHERE id = ?",
             (NOBODY, request.model_dump_json(), job.id),
         )
         await tx.execute(
