@@ -3,7 +3,6 @@
 import io
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final, cast
 
 import discord
 from discord import app_commands
@@ -12,7 +11,21 @@ from cogs.answers import in_time, privately
 from cogs.asking import Interaction, asker, check_manages_server, check_server, manages_server
 from cogs.change_log import ChangeLog
 from cogs.completions import Completions
-from cogs.options import CommandOption, malformed, read_choice, read_flag, read_integer, read_number, read_options
+from cogs.options import malformed, read_options
+from cogs.quota_options import (
+    CAPS,
+    CONFIRM,
+    DAYS,
+    DAYS_BACK,
+    EXEMPT,
+    GRANT,
+    MOST,
+    QUOTA,
+    REMOVE,
+    SET,
+    USAGE,
+    read_rule,
+)
 from cogs.services import Services
 from cogs.slash import SlashCommand, group, slash
 from cogs.ui import lists, texts, words
@@ -24,155 +37,6 @@ from domain.money import MicroUSD, micro_usd
 from domain.quota import Subject, Unit, Window
 from jobs.quotas import Asker
 from jobs.reports import Review
-
-MOST: Final[Mapping[Unit, int]] = {Unit.IMAGES: 1_000_000, Unit.GPU_SECONDS: 100_000_000, Unit.MONEY: 1_000_000}
-"""Largest limits, in pictures, seconds and dollars."""
-_LARGEST: Final = float(max(MOST.values()))
-MOST_JOBS: Final = 1000
-DAYS: Final = 30
-MAX_DAYS: Final = 365
-_UNITS: Final = tuple(Unit)
-_WINDOWS: Final = tuple(Window)
-_RANGE: Final = cast("Any", app_commands.Range)
-
-
-def read_id(option: str) -> Any:
-    """Of whatever Discord resolved: a member, a role, a channel."""
-
-    def read(value: object) -> int:
-        found = getattr(value, "id", None)
-        if not isinstance(found, int):
-            raise malformed(option, value, "one from the list")
-        return found
-
-    return read
-
-
-def _read_rule(value: object) -> int:
-    text = str(value).strip().removeprefix("#")
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise UserError(Code.RULE_UNKNOWN, rule=str(value)[:40])
-    return int(text)
-
-
-class MessageChannel(app_commands.Transformer):
-    """A channel in which pictures can be posted."""
-
-    @property
-    def type(self) -> discord.AppCommandOptionType:
-        """A channel."""
-        return discord.AppCommandOptionType.channel
-
-    @property
-    def channel_types(self) -> list[discord.ChannelType]:
-        """Those with messages."""
-        kinds = discord.ChannelType
-        return [kinds.text, kinds.news, kinds.voice, kinds.public_thread, kinds.private_thread, kinds.news_thread]
-
-    async def transform(self, interaction: Interaction, value: Any, /) -> Any:
-        """As it is: only its id is used."""
-        return value
-
-
-_UNIT: Final = CommandOption(
-    "unit", "What is counted; left out: images", str, read_choice("unit", _UNITS), choices=_UNITS
-)
-_SET: Final = (
-    CommandOption(
-        "limit",
-        "The most there may be in the window: pictures, GPU seconds or US dollars. 0 forbids",
-        _RANGE[float, 0.0, _LARGEST],
-        read_number("limit", 0, _LARGEST),
-        required=True,
-    ),
-    CommandOption("member", "For one member alone", discord.User, read_id("member")),
-    CommandOption("role", "For each member with this role", discord.Role, read_id("role")),
-    CommandOption(
-        "channel",
-        "For everybody together in this channel",
-        MessageChannel,
-        read_id("channel"),
-    ),
-    _UNIT,
-    CommandOption(
-        "window",
-        "Over which time; left out: a day",
-        str,
-        read_choice("window", _WINDOWS),
-        choices=_WINDOWS,
-    ),
-    CommandOption(
-        "each_member",
-        "True: for each member by themselves. Left out: for the whole server together",
-        bool,
-        read_flag("each_member"),
-    ),
-)
-_REMOVE: Final = (
-    CommandOption("rule", "Which rule, by the number in /quotas list", str, _read_rule, True, autocomplete="rule"),
-)
-_GRANT: Final = (
-    CommandOption("member", "Who gets it", discord.User, read_id("member"), required=True),
-    CommandOption(
-        "amount",
-        "How much more: pictures, GPU seconds or US dollars",
-        _RANGE[float, 0.0, _LARGEST],
-        read_number("amount", 0, _LARGEST),
-        required=True,
-    ),
-    _UNIT,
-)
-
-
-_EXEMPT: Final = (
-    CommandOption("member", "Whose own pictures and GPU time are not limited", discord.User, read_id("member"), True),
-    CommandOption("off", "True: their limits hold again", bool, read_flag("off")),
-)
-_QUOTA: Final = (CommandOption("member", "Somebody else's (Manage Server)", discord.User, read_id("member")),)
-
-
-_CAPS: Final = (
-    CommandOption(
-        "waiting",
-        "Jobs that a member may have waiting or under way here. 0: as the operator has it",
-        _RANGE[int, 0, MOST_JOBS],
-        read_integer("waiting", 0, MOST_JOBS),
-    ),
-    CommandOption(
-        "running",
-        "Of these, jobs under way at a time. 0: as the operator has it",
-        _RANGE[int, 0, MOST_JOBS],
-        read_integer("running", 0, MOST_JOBS),
-    ),
-    CommandOption(
-        "server",
-        "Jobs that may wait in the whole server. 0: as the operator has it",
-        _RANGE[int, 0, MOST_JOBS],
-        read_integer("server", 0, MOST_JOBS),
-    ),
-)
-_CONFIRM: Final = (
-    CommandOption(
-        "above",
-        "In US dollars. 0: before each job that costs. Left out: as the operator has it",
-        _RANGE[float, 0.0, float(MOST[Unit.MONEY])],
-        read_number("above", 0, MOST[Unit.MONEY]),
-    ),
-)
-_DAYS: Final = (
-    CommandOption(
-        "days",
-        "How many days back; left out: 30",
-        _RANGE[int, 1, MAX_DAYS],
-        read_integer("days", 1, MAX_DAYS),
-    ),
-)
-_USAGE: Final = (
-    *_DAYS,
-    CommandOption(
-        "server", "True: the whole server (Manage Server). Left out: all you may see", bool, read_flag("server")
-    ),
-)
 
 
 class QuotaCommands:
@@ -186,19 +50,19 @@ class QuotaCommands:
     def commands(self) -> list[SlashCommand | app_commands.Group]:
         """All of them."""
         return [
-            slash("quota", "See what you have used and what is left", self.quota, _QUOTA),
-            slash("usage", "See what was painted and spent, as charts", self.usage, _USAGE),
+            slash("quota", "See what you have used and what is left", self.quota, QUOTA),
+            slash("usage", "See what was painted and spent, as charts", self.usage, USAGE),
             group(
                 "quotas",
                 "Set who may paint how much in this server",
-                slash("set", "Make a rule or change its limit", self.set, _SET),
+                slash("set", "Make a rule or change its limit", self.set, SET),
                 slash("list", "See all rules", self.list_rules),
-                slash("remove", "Remove a rule", self.remove, _REMOVE, {"rule": self._completions.rules}),
-                slash("grant", "Give a member more, once", self.grant, _GRANT),
-                slash("exempt", "Lift a member's own limits", self.exempt, _EXEMPT),
-                slash("caps", "Limit how many jobs may wait and run", self.caps, _CAPS),
-                slash("confirm", "Set from which price on members are asked first", self.confirm, _CONFIRM),
-                slash("export", "Get the ledger as a CSV file", self.export, _DAYS),
+                slash("remove", "Remove a rule", self.remove, REMOVE, {"rule": self._completions.rules}),
+                slash("grant", "Give a member more, once", self.grant, GRANT),
+                slash("exempt", "Lift a member's own limits", self.exempt, EXEMPT),
+                slash("caps", "Limit how many jobs may wait and run", self.caps, CAPS),
+                slash("confirm", "Set from which price on members are asked first", self.confirm, CONFIRM),
+                slash("export", "Get the ledger as a CSV file", self.export, DAYS_BACK),
                 slash("pause", "Take in nothing new in this server", self.pause),
                 slash("resume", "Take in jobs again", self.resume),
                 permissions=discord.Permissions(manage_guild=True),
@@ -211,7 +75,7 @@ class QuotaCommands:
         whose, name = asker(interaction), None
         other = values.get("member")
         if other is not None:
-            member_id = read_options(_QUOTA, values)["member"]
+            member_id = read_options(QUOTA, values)["member"]
             assert isinstance(member_id, int)
             if member_id != interaction.user.id:
                 check_manages_server(interaction)
@@ -227,7 +91,7 @@ class QuotaCommands:
     async def set(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas set"""
         guild_id = self._admin(interaction)
-        given = read_options(_SET, values)
+        given = read_options(SET, values)
         unit, window = Unit(str(given.get("unit", Unit.IMAGES))), Window(str(given.get("window", Window.DAY)))
         limit = _smallest("limit", given["limit"], unit)
         subject, subject_id = _subject(given, guild_id)
@@ -253,7 +117,7 @@ class QuotaCommands:
     async def remove(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas remove"""
         guild_id = self._admin(interaction)
-        rule_id = _read_rule(values.get("rule", ""))
+        rule_id = read_rule(values.get("rule", ""))
         removing = self._services.administration.remove_rule(guild_id, rule_id, interaction.user.id)
         rule = await in_time(interaction, removing, private=True)
         await self._log.changed(
@@ -263,7 +127,7 @@ class QuotaCommands:
     async def grant(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas grant"""
         guild_id = self._admin(interaction)
-        given = read_options(_GRANT, values)
+        given = read_options(GRANT, values)
         unit = Unit(str(given.get("unit", Unit.IMAGES)))
         amount = _smallest("amount", given["amount"], unit)
         if amount == 0:
@@ -280,7 +144,7 @@ class QuotaCommands:
     async def exempt(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas exempt"""
         guild_id = self._admin(interaction)
-        given = read_options(_EXEMPT, values)
+        given = read_options(EXEMPT, values)
         member_id = given["member"]
         assert isinstance(member_id, int)
         administration, author = self._services.administration, interaction.user.id
@@ -295,7 +159,7 @@ class QuotaCommands:
     async def caps(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas caps"""
         guild_id = self._admin(interaction)
-        given = read_options(_CAPS, values)
+        given = read_options(CAPS, values)
         settings = self._services.settings
         operators = {
             "waiting": settings.easel_max_queued_per_user,
@@ -335,7 +199,7 @@ class QuotaCommands:
     async def confirm(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas confirm"""
         guild_id = self._admin(interaction)
-        given = read_options(_CONFIRM, values)
+        given = read_options(CONFIRM, values)
         operators = self._services.settings.confirm_above
         above = MicroUSD(_smallest("above", given["above"], Unit.MONEY)) if "above" in given else None
         if above is not None and above > operators:
@@ -350,7 +214,7 @@ class QuotaCommands:
     async def export(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas export"""
         guild_id = self._admin(interaction)
-        days = read_options(_DAYS, values).get("days", DAYS)
+        days = read_options(DAYS_BACK, values).get("days", DAYS)
         assert isinstance(days, int)
         export = await in_time(interaction, self._services.reports.export(guild_id, days), private=True)
         await self._services.administration.exported(guild_id, days, export.rows, interaction.user.id)
@@ -364,7 +228,7 @@ class QuotaCommands:
     async def usage(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/usage"""
         guild_id = check_server(interaction, self._services.settings)
-        given = read_options(_USAGE, values)
+        given = read_options(USAGE, values)
         days = given.get("days", DAYS)
         assert isinstance(days, int)
         may = manages_server(interaction)

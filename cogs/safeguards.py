@@ -13,7 +13,7 @@ from cogs.asking import Interaction, check_server
 from cogs.door import Door
 from cogs.languages import public_language
 from cogs.options import CommandOption, read_text
-from cogs.quotas import read_id
+from cogs.quota_options import read_id
 from cogs.server_settings import ServerSettings
 from cogs.services import Services
 from cogs.slash import SlashCommand, menu, slash

@@ -9,7 +9,7 @@ from discord import app_commands
 from cogs.asking import Interaction
 from cogs.completions import COMMON_SIZES, Completions
 from cogs.options import CommandOption, malformed, read_choice, read_flag, read_integer, read_options, read_text
-from cogs.quotas import read_id
+from cogs.quota_options import read_id
 from cogs.server_settings import ServerSettings
 from cogs.services import Services
 from cogs.slash import SlashCommand, slash

@@ -11,7 +11,7 @@ from cogs.answers import in_time, privately
 from cogs.asking import Interaction, check_manages_server, check_server
 from cogs.change_log import ChangeLog
 from cogs.options import CommandOption, malformed, read_integer, read_number, read_options
-from cogs.quotas import MessageChannel, read_id
+from cogs.quota_options import MessageChannel, read_id
 from cogs.services import Services
 from cogs.slash import SlashCommand, group, slash
 from cogs.ui import lists, texts, words
