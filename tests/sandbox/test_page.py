@@ -313,3 +313,14 @@ async def test_it_fits_a_phone(sandbox: Sandbox, studio: Studio, page: Page) -> 
     await page.get_by_test_id("channel-playground").click()
     await expect(page.get_by_test_id("channel-title")).to_have_text("playground")
     assert await page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+async def test_the_language_of_the_client_is_chosen_and_goes_with_interactions(
+    sandbox: Sandbox, studio: Studio, page: Page
+) -> None:
+    await page.get_by_test_id("account-switcher").click()
+    await page.get_by_test_id("locale").select_option("de")
+    await expect(page.get_by_test_id("account-menu")).to_be_hidden()
+    assert sandbox.user("alice").user.locale == "de"
+    await page.get_by_test_id("account-switcher").click()
+    await expect(page.get_by_test_id("locale")).to_have_value("de")
