@@ -5,20 +5,21 @@ behind has to be adopted first.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import aiosqlite
 
-from db.database import Database, Transaction
-from db.rows import failure_columns, read_jobs, read_offers
+from db.database import Transaction
+from db.finder import JobFinder
+from db.line import Line
+from db.rows import failure_columns, number
 from domain.job import (
     EDGES,
     UNDER_WAY,
     Answer,
     Card,
     Failure,
-    Job,
     JobState,
     Place,
     StoredPicture,
@@ -27,14 +28,6 @@ from domain.job import (
 from domain.language import Language
 from domain.money import MicroUSD
 from domain.request import ImageRequest
-
-_OPEN = "('queued', 'submitting', 'accepted', 'running')"
-
-WAITING_GUILDS = (
-    "SELECT guild_id, finish_tag, virtual_time FROM fair_guilds"
-    " WHERE guild_id IN (SELECT guild_id FROM jobs WHERE state = 'queued')"
-)
-"""However many guilds ever painted: this is read at every look at the line."""
 
 
 class StaleMoveError(Exception):
@@ -76,53 +69,8 @@ class NewJob:
     language: Language = Language.ENGLISH
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """What the fair order needs to know of a waiting job."""
-
-    id: str
-    guild_id: int
-    user_id: int
-    start_tag: float
-    number: int
-    cost: float
-    """Estimated seconds."""
-    not_before: int
-    offers: tuple[str, ...]
-    """Those that have not turned it down."""
-    created_at: int = 0
-    """Milliseconds since the epoch."""
-    count: int = 1
-    """Pictures."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recent:
-    """A job that came in lately."""
-
-    guild_id: int
-    user_id: int
-    created_at: int
-    """Milliseconds since the epoch."""
-    seconds: float
-    """Estimated."""
-
-
-@dataclass(frozen=True, slots=True)
-class FairClocks:
-    """The clocks of the fair queue: one for the guilds and, for each guild, its last finish tag and own clock."""
-
-    virtual_time: float
-    guilds: Mapping[int, tuple[float, float]]
-    """guild id -> (finish tag among guilds, virtual time among its members)."""
-
-
-class JobStore:
+class JobStore(JobFinder, Line):
     """All jobs. ``boot`` is this process's fencing token."""
-
-    def __init__(self, database: Database, boot: int) -> None:
-        self._database = database
-        self._boot = boot
 
     # Coming in.
 
@@ -166,118 +114,7 @@ class JobStore:
 
     async def knows(self, connection: aiosqlite.Connection, interaction_id: int) -> bool:
         """Whether the interaction has a job already."""
-        return bool(await _number(connection, "SELECT count(*) FROM jobs WHERE interaction_id = ?", interaction_id))
-
-    async def open_of(self, connection: aiosqlite.Connection, user_id: int, guild_id: int | None = None) -> int:
-        """How many jobs of a member are waiting or under way, in a guild or in all."""
-        query = f"SELECT count(*) FROM jobs INDEXED BY jobs_open WHERE user_id = ? AND state IN {_OPEN}"
-        if guild_id is None:
-            return await _number(connection, query, user_id)
-        return await _number(connection, f"{query} AND guild_id = ?", user_id, guild_id)
-
-    async def waiting_in(self, connection: aiosqlite.Connection, guild_id: int) -> int:
-        """How many jobs of a guild are waiting."""
-        query = "SELECT count(*) FROM jobs INDEXED BY jobs_waiting WHERE guild_id = ? AND state = 'queued'"
-        return await _number(connection, query, guild_id)
-
-    async def waiting_in_all(self, connection: aiosqlite.Connection) -> int:
-        """How many jobs are waiting."""
-        return await _number(connection, "SELECT count(*) FROM jobs WHERE state = 'queued'")
-
-    async def left(self, connection: aiosqlite.Connection) -> tuple[int, int, int]:
-        """How many jobs are waiting, under way, and waiting to be posted."""
-        under_way = "SELECT count(*) FROM jobs WHERE state IN ('submitting', 'accepted', 'running')"
-        to_post = "SELECT count(*) FROM jobs WHERE state IN ('finished', 'posting')"
-        return (
-            await self.waiting_in_all(connection),
-            await _number(connection, under_way),
-            await _number(connection, to_post),
-        )
-
-    async def last_finish_tag(self, connection: aiosqlite.Connection, guild_id: int, user_id: int) -> float:
-        """The member's highest finish tag in the guild; 0 for a newcomer."""
-        async with connection.execute(
-            "SELECT max(finish_tag) FROM jobs WHERE guild_id = ? AND user_id = ?", (guild_id, user_id)
-        ) as cursor:
-            row = await cursor.fetchone()
-        return float(row[0]) if row and row[0] is not None else 0.0
-
-    async def last_came_in(self, connection: aiosqlite.Connection, guild_id: int, user_id: int) -> int | None:
-        """When the member's newest job in the guild came in (milliseconds); None where they have none."""
-        async with connection.execute(
-            "SELECT created_at FROM jobs WHERE guild_id = ? AND user_id = ? ORDER BY number DESC LIMIT 1",
-            (guild_id, user_id),
-        ) as cursor:
-            row = await cursor.fetchone()
-        return int(row[0]) if row else None
-
-    # The fair queue.
-
-    async def waiting(self, connection: aiosqlite.Connection) -> list[Waiting]:
-        """All waiting jobs, in order within each guild."""
-        rows = await connection.execute_fetchall(
-            "SELECT id, guild_id, user_id, start_tag, number, estimated_seconds, not_before, offers, turned_down,"
-            " created_at, coalesce(json_extract(request, '$.count'), 1) AS count"
-            " FROM jobs WHERE state = 'queued' ORDER BY guild_id, start_tag, number"
-        )
-        return [
-            Waiting(
-                id=row["id"],
-                guild_id=row["guild_id"],
-                user_id=row["user_id"],
-                start_tag=row["start_tag"],
-                number=row["number"],
-                cost=row["estimated_seconds"],
-                not_before=row["not_before"],
-                offers=read_offers(row["offers"], row["turned_down"]),
-                created_at=row["created_at"],
-                count=row["count"],
-            )
-            for row in rows
-        ]
-
-    async def under_way(self, connection: aiosqlite.Connection) -> dict[str, tuple[int, int]]:
-        """Job -> its guild and member, for all jobs under way."""
-        rows = await connection.execute_fetchall(
-            "SELECT id, guild_id, user_id FROM jobs INDEXED BY jobs_under_way"
-            " WHERE state IN ('submitting', 'accepted', 'running')"
-        )
-        return {row["id"]: (row["guild_id"], row["user_id"]) for row in rows}
-
-    async def recent(self, connection: aiosqlite.Connection, since: int, most: int) -> list[Recent]:
-        """The newest jobs that came in since a moment (milliseconds), newest first."""
-        rows = await connection.execute_fetchall(
-            "SELECT guild_id, user_id, created_at, estimated_seconds FROM"
-            " (SELECT * FROM jobs ORDER BY number DESC LIMIT ?) WHERE created_at >= ?",
-            (most, since),
-        )
-        return [Recent(*row) for row in rows]
-
-    async def clocks(self, connection: aiosqlite.Connection) -> FairClocks:
-        """The clocks of the fair queue, and those of the guilds that wait in it."""
-        async with connection.execute("SELECT virtual_time FROM fair_clock WHERE id = 1") as cursor:
-            row = await cursor.fetchone()
-        assert row is not None
-        rows = await connection.execute_fetchall(WAITING_GUILDS)
-        return FairClocks(row[0], {guild_id: (finish, virtual) for guild_id, finish, virtual in rows})
-
-    async def guild_clock(self, connection: aiosqlite.Connection, guild_id: int) -> float:
-        """The virtual time among a guild's members."""
-        async with connection.execute("SELECT virtual_time FROM fair_guilds WHERE guild_id = ?", (guild_id,)) as cursor:
-            row = await cursor.fetchone()
-        return float(row[0]) if row else 0.0
-
-    async def advance_clocks(
-        self, tx: Transaction, virtual_time: float, guild_id: int, guild_finish: float, guild_virtual: float
-    ) -> None:
-        """Note that a job of the guild was started."""
-        await tx.execute("UPDATE fair_clock SET virtual_time = ? WHERE id = 1", (virtual_time,))
-        await tx.execute(
-            "INSERT INTO fair_guilds (guild_id, finish_tag, virtual_time) VALUES (?, ?, ?)"
-            " ON CONFLICT (guild_id) DO UPDATE SET"
-            " finish_tag = excluded.finish_tag, virtual_time = excluded.virtual_time",
-            (guild_id, guild_finish, guild_virtual),
-        )
+        return bool(await number(connection, "SELECT count(*) FROM jobs WHERE interaction_id = ?", interaction_id))
 
     # Steps of the road.
 
@@ -476,108 +313,6 @@ class JobStore:
             )
             return {row[0]: float(row[1]) for row in rows}
 
-    # Looking.
-
-    async def get(self, job_id: str) -> Job | None:
-        """The job, or None."""
-        async with self._database.reading() as reader:
-            return await self.fetch(reader, job_id)
-
-    async def fetch(self, connection: aiosqlite.Connection, job_id: str) -> Job | None:
-        """The job, or None, through the caller's connection."""
-        found = await read_jobs(connection, "WHERE id = ?", (job_id,))
-        return found[0] if found else None
-
-    async def submission_ids(self, job_id: str) -> list[str]:
-        """The idempotency keys of the job's pictures, in order."""
-        async with self._database.reading() as reader:
-            rows = await reader.execute_fetchall(
-                "SELECT submission_id FROM tasks WHERE job_id = ? ORDER BY position", (job_id,)
-            )
-            return [row[0] for row in rows]
-
-    async def left_behind(self) -> list[Job]:
-        """Jobs under way that belong to an earlier boot."""
-        async with self._database.reading() as reader:
-            return await read_jobs(
-                reader,
-                "INDEXED BY jobs_under_way"
-                " WHERE state IN ('submitting', 'accepted', 'running') AND boot <> ? ORDER BY number",
-                (self._boot,),
-            )
-
-    async def to_post(self) -> list[Job]:
-        """Jobs whose pictures wait to be posted (or whose post was cut off), oldest first."""
-        async with self._database.reading() as reader:
-            return await read_jobs(
-                reader, "INDEXED BY jobs_to_post WHERE state IN ('finished', 'posting') ORDER BY number", ()
-            )
-
-    async def untold(self) -> list[Job]:
-        """Jobs that ended without a picture and whose person does not know yet, oldest first."""
-        async with self._database.reading() as reader:
-            return await read_jobs(
-                reader, "WHERE told = 0 AND state IN ('failed', 'cancelled', 'unknown') ORDER BY number", ()
-            )
-
-    async def waiting_jobs(self) -> list[Job]:
-        """Jobs that wait, whole, oldest first."""
-        async with self._database.reading() as reader:
-            return await read_jobs(reader, "INDEXED BY jobs_waiting WHERE state = 'queued' ORDER BY number", ())
-
-    async def open_in(self, guild_id: int, user_id: int | None = None) -> list[Job]:
-        """Jobs of a guild (or of one of its members) that are waiting or under way, oldest first."""
-        async with self._database.reading() as reader:
-            if user_id is None:
-                return await read_jobs(
-                    reader,
-                    f"INDEXED BY jobs_open WHERE guild_id = ? AND state IN {_OPEN} ORDER BY number LIMIT 200",
-                    (guild_id,),
-                )
-            return await read_jobs(
-                reader,
-                "INDEXED BY jobs_open"
-                f" WHERE user_id = ? AND guild_id = ? AND state IN {_OPEN} ORDER BY number LIMIT 200",
-                (user_id, guild_id),
-            )
-
-    async def history(self, guild_id: int, user_id: int, limit: int, before: int | None = None) -> list[Job]:
-        """A member's jobs in a guild, newest first. ``before`` is a creation time in milliseconds."""
-        async with self._database.reading() as reader:
-            return await read_jobs(
-                reader,
-                "INDEXED BY jobs_history"
-                " WHERE guild_id = ? AND user_id = ? AND created_at < ? ORDER BY number DESC LIMIT ?",
-                (guild_id, user_id, before if before is not None else 2**62, limit),
-            )
-
-    async def last_in_channel(self, guild_id: int, channel_id: int, user_id: int) -> Job | None:
-        """The member's newest job in a channel, whatever became of it."""
-        async with self._database.reading() as reader:
-            found = await read_jobs(
-                reader,
-                "WHERE guild_id = ? AND user_id = ? AND channel_id = ? ORDER BY number DESC LIMIT 1",
-                (guild_id, user_id, channel_id),
-            )
-        return found[0] if found else None
-
-    async def others_use(self, source: str, job_id: str) -> bool:
-        """Whether another job, whose pictures were not removed, begins with the same input picture."""
-        async with (
-            self._database.reading() as reader,
-            reader.execute(
-                "SELECT EXISTS (SELECT 1 FROM jobs WHERE (json_extract(request, '$.source.name') = ?1 OR EXISTS"
-                " (SELECT 1 FROM json_each(request, '$.references') WHERE json_extract(value, '$.name') = ?1))"
-                " AND id <> ?2"
-                " AND (state NOT IN ('posted', 'undeliverable') OR EXISTS"
-                " (SELECT 1 FROM tasks WHERE job_id = jobs.id AND picture IS NOT NULL)))",
-                (source, job_id),
-            ) as cursor,
-        ):
-            row = await cursor.fetchone()
-        assert row is not None
-        return bool(row[0])
-
     # Inside.
 
     async def _move(
@@ -604,10 +339,3 @@ class JobStore:
             "UPDATE tasks SET state = ? WHERE job_id = ? AND position = ?",
             [(state.value, job_id, index) for index in indexes],
         )
-
-
-async def _number(connection: aiosqlite.Connection, query: str, *values: int) -> int:
-    async with connection.execute(query, values) as cursor:
-        row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])

@@ -13,6 +13,9 @@ from domain.language import Language
 from domain.money import MicroUSD
 from domain.request import ImageRequest
 
+OPEN = "('queued', 'submitting', 'accepted', 'running')"
+"""States of jobs that wait or are under way, as SQL has them."""
+
 
 async def read_jobs(connection: aiosqlite.Connection, where: str, values: Sequence[object]) -> list[Job]:
     """The jobs that a condition chooses, with their tasks."""
@@ -101,3 +104,11 @@ def failure_columns(failure: Failure | None) -> tuple[str | None, str | None]:
     if failure is None:
         return None, None
     return failure.code.value, json.dumps(dict(failure.parameters))
+
+
+async def number(connection: aiosqlite.Connection, query: str, *values: int) -> int:
+    """The one number that a query asks for."""
+    async with connection.execute(query, values) as cursor:
+        row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])

@@ -10,8 +10,8 @@ from backends.selector import BackendFacts, Choice, NoChoice, Question, Ruling, 
 from config.catalogue import Catalogue, Offer
 from db.database import Database
 from db.guilds import GuildStore
-from db.jobs import Waiting
 from db.ledger import LedgerStore
+from db.line import Waiting
 from domain.errors import Code, UserError
 from domain.guild import GuildSettings
 from domain.job import Failure, Job

@@ -16,7 +16,8 @@ from backends.selector import Choice, NoChoice, Ruling, Wishes
 from config.catalogue import Catalogue, Offer
 from config.logs import bind_job
 from db.database import Transaction
-from db.jobs import FairClocks, StaleMoveError, Waiting
+from db.jobs import StaleMoveError
+from db.line import FairClocks, Waiting
 from domain.errors import Code, UserError
 from domain.job import EDGES, MAX_STARTS, TASK_OVER, UNDER_WAY, Failure, Job, JobState, TaskState
 from domain.money import MicroUSD

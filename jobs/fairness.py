@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from db.jobs import FairClocks, Waiting
+from db.line import FairClocks, Waiting
 
 
 def member_tags(last_finish: float, virtual_time: float, cost: float, weight: float = 1.0) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from db.jobs import FairClocks, Recent, Waiting
+from db.line import FairClocks, Recent, Waiting
 
 RECENT_SECONDS: Final = 1800.0
 """How far back is looked for how much comes in …"""

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Final
 
 from db.database import Database
-from db.jobs import FairClocks, JobStore, Waiting
+from db.jobs import JobStore
+from db.line import FairClocks, Waiting
 from jobs.choosing import Chooser
 from jobs.fleet import Fleet
 from jobs.forecast import MOST_RECENT, RECENT_SECONDS, Prospects, UnderWay, forecast, overtaking

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.jobs import FairClocks, Waiting
+from db.line import FairClocks, Waiting
 from domain.job import JobState
 from jobs.fairness import charge, fair_order, member_tags
 from tests.building import open_house

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.wait_estimate import Load, loads, run
-from db.jobs import FairClocks, Recent, Waiting
+from db.line import FairClocks, Recent, Waiting
 from jobs.fairness import fair_order
 from jobs.forecast import MOST_OVERTAKING, Caps, Prospects, UnderWay, forecast, overtaking
 
