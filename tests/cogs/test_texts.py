@@ -41,7 +41,7 @@ def test_a_quota_refusal_names_the_rule_what_is_used_held_left_and_when_more_com
     )
     assert texts.of_error(error) == (
         "That is 4 pictures, and 1 of your 50 pictures a day is left (47 used, 2 held by jobs under way)."
-        " More <t:1700000000:R>."
+        " This is rule `3` of /quotas list. More <t:1700000000:R>."
     )
 
 
