@@ -264,7 +264,15 @@ class Catalogue:
         return Catalogue(kept)
 
     def with_presets(self, presets: Presets) -> "Catalogue":
-        """The catalogue with an operator's own words for ``speed``."""
+        """The catalogue with an operator's own words for ``speed``.
+
+        Raises OperatorError (SETTING_INVALID) for a backend none of whose offers has a speed.
+        """
+        having = {offer.backend for offer in self._offers.values() if Option.SPEED in offer.parameters}
+        for backend in presets:
+            if backend not in having:
+                problem = f"[{backend}…]: there are speeds for {' and '.join(sorted(having))} alone"
+                raise OperatorError(Code.SETTING_INVALID, setting="EASEL_PRESETS", problem=problem)
         kept = []
         for model in self:
             offers = []

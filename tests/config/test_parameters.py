@@ -129,13 +129,22 @@ def test_an_offer_of_the_worker_has_one_cache_a_word() -> None:
 
 def test_operators_add_words_for_speed(tmp_path: Path) -> None:
     file = tmp_path / "presets.toml"
-    file.write_text("[runware.turbo]\nteaCache = true\nteaCacheDistance = 0.7\n[nobody.fast]\nfbCache = true\n")
+    file.write_text("[runware.turbo]\nteaCache = true\nteaCacheDistance = 0.7\n")
     catalogue = Catalogue.load().with_presets(load_presets(file))
     for offer in catalogue.offers().values():
         speed = offer.parameters.get(Option.SPEED)
         if offer.backend == "runware":
             assert speed is not None
             assert {"exact", "balanced", "fast", "turbo"} == set(getattr(speed, "presets", ()))
+
+
+def test_words_for_a_backend_that_has_no_speeds_are_not_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "presets.toml"
+    file.write_text("[worke.mine]\nfbCache = true\n")
+    with pytest.raises(OperatorError) as refused:
+        Catalogue.load().with_presets(load_presets(file))
+    assert "worke" in str(refused.value.parameters["problem"])
+    assert "runware and worker" in str(refused.value.parameters["problem"])
 
 
 @pytest.mark.parametrize(
