@@ -233,6 +233,7 @@ def faults(name: str) -> list[str]:
 
 async def _outcome(backend: Backend, offer: Offer) -> tuple[str, str, int]:
     with tempfile.TemporaryDirectory() as folder:
+        assert offer.price is not None
         try:
             async for event in backend.run(make_call(offer, Path(folder))):
                 match event:
@@ -262,7 +263,7 @@ async def main() -> None:
         table = Table("fault", "ends as", "the person reads", "charged", "sent", "accepted", title=name)
         for fault in faults(name):
             row = await play(name, fault)
-            charged = format_usd(type(VENDORS[name].offer.price)(row.charged))
+            charged = format_usd(MicroUSD(row.charged))
             table.add_row(row.fault, row.ended, row.reads, charged, str(row.sent), str(row.accepted))
         console.print(table)
 

@@ -111,6 +111,7 @@ def test_the_next_larger_model_that_is_at_hand() -> None:
 def test_what_can_be_told_of_every_offer() -> None:
     """Price, sizes and expected seconds: what a list of the models shows."""
     for offer in Catalogue.load().offers().values():
+        assert offer.price is not None
         assert offer.price >= 0
         assert offer.seconds > 0
         if offer.sizes is not None:
