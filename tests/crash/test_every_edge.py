@@ -82,7 +82,7 @@ def hosted(
 
 async def cancelled_while_waiting(stage: Stage, kill: Kill) -> None:
     await kill.start()
-    await imagine(stage, model="tiny", count=4, steps=50)
+    await (await imagine(stage, model="tiny", count=4, steps=50)).response()
     second = await (await imagine(stage, model="tiny")).response()
     await stage.discord.user("alice").click(second, "Cancel")
 
