@@ -38,7 +38,7 @@ from backends.worker.training.scenes import Scene, is_held_out, sample_group, sa
 
 SEED: Final = 4242
 REPORT_NAME: Final = "judgement.json"
-NEGATIVE_COUNT: Final = 24
+NEGATIVE_COUNT: Final = 60
 CARD_NAME: Final = "MODEL_CARD.md"
 CARD_START, CARD_END = "<!-- figures: written by the judge -->", "<!-- end of figures -->"
 
@@ -95,12 +95,15 @@ def scenes(
     return found
 
 
-def edits(held_out: bool, count: int, seed: int = SEED) -> list[Edit]:
-    """``count`` edits of the training mix's kinds, all held out or none."""
+def edits(held_out: bool, count: int, single_share: float, seed: int = SEED) -> list[Edit]:
+    """``count`` edits of the training mix's kinds, all held out or none.
+
+    ``single_share``: of pictures with one item; the others have two.
+    """
     rng = np.random.default_rng(seed)
     found: list[Edit] = []
     while len(found) < count:
-        one = sample_any_edit(rng)
+        one = sample_any_edit(rng, single_share)
         if is_held_out_edit(one) == held_out:
             found.append(one)
     return found
@@ -213,8 +216,9 @@ def measure(models: Path, count: int, report: Callable[[str], None]) -> Judgemen
     for name, wanted, schedule in asked:
         painting.append(paint_line(pipeline, name, wanted, schedule))
         report(f"{name}, {schedule.name}: {painting[-1].all_right:.3f} all right")
-    editing = edit_lines(pipeline, editor, "held out", edits(True, count), by_kind=True)
-    editing += edit_lines(pipeline, editor, "seen", edits(False, few))
+    editing = edit_lines(pipeline, editor, "one item, held out", edits(True, count, 1.0), by_kind=True)
+    editing += edit_lines(pipeline, editor, "one item, seen", edits(False, few, 1.0))
+    editing += edit_lines(pipeline, editor, "two items, held out", edits(True, few, 0.0))
     without, with_negative = circle_share(pipeline, ""), circle_share(pipeline, "a circle")
     return Judgement(painting, editing, without, with_negative, seconds, loading)
 
