@@ -131,6 +131,7 @@ async def test_who_asks_for_one_is_not_behind_who_asks_for_five(
     painter.scripts.append([Steps(1), go_on, Paint()])
     for number in range(5):
         await imagine(alice, sandbox, f"of many, no {number}")
+    await sandbox.wait_until(lambda: bool(painter.calls), what="the first of many to be painted")
     card = await imagine(bob, sandbox, "the only one")
     assert "Next in line" in card.text
     go_on.set()

@@ -159,10 +159,11 @@ async def test_a_marked_picture_goes_nowhere_else(bot: Bot, sandbox: Sandbox, pa
     await alice.slash(adults, "imagine", prompt="a beach")
     result = await bot.result(adults)
     link = f"https://discord.com/channels/{sandbox.guild.id}/{adults.id}/{result.id}"
-    await alice.slash(sandbox.studio, "edit", prompt="make it blue", options={"link": link})
+    used = await alice.slash(sandbox.studio, "edit", prompt="make it blue", options={"link": link})
+    await used.acknowledged()
+    await sandbox.wait_until(lambda: shown_in(sandbox, sandbox.studio) == [], what="the end of the look at the picture")
     [job] = await bot.jobs_of(alice.id)
     assert job.place.channel_id == adults.id
-    assert shown_in(sandbox, sandbox.studio) == []
 
 
 async def test_no_direct_message_carries_pictures_for_adults(
