@@ -16,6 +16,7 @@ Here the transformer's two lists of blocks are exchanged for the length of one r
 that a run remembers dies with it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, assert_never
@@ -65,7 +66,7 @@ def _run(transformer: Any, cache: StepCache, curve: Curve, stack: ExitStack) -> 
             assert_never(cache.kind)
 
 
-class _Run:
+class _Run(ABC):
     """What is known of one picture's steps. Tokens are those of the image: (batch, tokens, width)."""
 
     front: int
@@ -103,13 +104,13 @@ class _Run:
         self._rest = tokens[:, : self._at_front.shape[1]] - self._at_front
         return tokens
 
+    @abstractmethod
     def is_near(self, tokens: Tensor) -> bool:
         """The answer should be close to the last computed one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def compute(self, tokens: Tensor) -> None:
         """The step is going to be computed: the next ones are compared with it."""
-        raise NotImplementedError
 
     def _may_be_skipped(self) -> bool:
         cache = self._cache
