@@ -28,6 +28,7 @@ from domain.money import micro_usd
 from domain.request import Lora, LoraStage, PictureFormat, Size
 from tests.backends.calls import CATALOGUE, collect, make_call, offer
 from tests.backends.conftest import IMPATIENT, runware
+from tests.domain.test_accelerators import EVERYTHING
 from tests.doubles import FakeClock
 from tests.servers.hosted import Fault
 from tests.servers.runware import Plan, RunwareServer
@@ -119,18 +120,6 @@ async def test_every_model_of_theirs(server: RunwareServer, clock: FakeClock, tm
         assert isinstance((await collect(backend.run(make_call(offer(f"runware:{model}"), tmp_path))))[-1], Made)
 
 
-ALL_STEPS: dict[str, Any] = {
-    "cacheStartStep": 2,
-    "cacheEndStep": 28,
-    "cacheMaxConsecutiveSteps": 4,
-    "fbCache": True,
-    "fbCacheThreshold": 0.29,
-    "teaCache": True,
-    "teaCacheDistance": 0.07,
-    "dbCache": True,
-    "dbCacheThreshold": 0.57,
-    "dbCacheSkipInterval": 3,
-}
 PERCENTAGES: dict[str, Any] = {"fbCache": True, "cacheStartStepPercentage": 10, "cacheEndStepPercentage": 90}
 
 
@@ -142,7 +131,7 @@ def with_word(options: dict[str, Any]) -> Offer:
     return mine
 
 
-@pytest.mark.parametrize("options", [ALL_STEPS, PERCENTAGES])
+@pytest.mark.parametrize("options", [EVERYTHING, PERCENTAGES])
 async def test_all_accelerator_options_have_a_way_in_as_an_operators_word(
     server: RunwareServer, clock: FakeClock, tmp_path: Path, options: dict[str, Any]
 ) -> None:
@@ -156,7 +145,7 @@ async def test_a_cache_that_ends_after_the_last_step_is_not_sent(
 ) -> None:
     async with runware(server, clock) as backend:
         with pytest.raises(RequestRefused) as ended:
-            await collect(backend.run(make_call(with_word(ALL_STEPS), tmp_path, speed="mine", steps=20)))
+            await collect(backend.run(make_call(with_word(EVERYTHING), tmp_path, speed="mine", steps=20)))
     assert ended.value.error.code is Code.STEPS_TOO_FEW
     assert ended.value.error.parameters == {"option": "cacheEndStep 28", "steps": 20, "minimum": 28}
     assert server.received == []
