@@ -130,9 +130,10 @@ class Simulation:
         self._interactions = itertools.count(1)
 
     async def bring_in(self, wishes: Sequence[Wish]) -> None:
-        """Everything that comes in at one moment, in this order."""
-        await asyncio.gather(*(self._bring_in(wish) for wish in wishes))
-        await self._settle()
+        """Everything that comes in at one moment, in this order; each meets the line that those before it left."""
+        for wish in wishes:
+            await self._bring_in(wish)
+            await self._settle()
 
     async def _bring_in(self, wish: Wish) -> None:
         request = ImageRequest(kind=Kind.IMAGINE, model=wish.model, prompt=str(wish.seconds), seed=1)
@@ -153,11 +154,19 @@ class Simulation:
         clock, end = self._house.clock, self._began + until
         while self._backend.next_end <= end and self._backend.next_end < FOREVER:
             clock.advance(self._backend.next_end - clock().timestamp())
-            for job_id in self._backend.end_due():
-                self._open[self._told[job_id][0].user] -= 1
+            await self._end_due()
             await self._settle()
         if end < FOREVER:
             clock.advance(end - clock().timestamp())
+
+    async def _end_due(self) -> None:
+        """End what the clock has come to, until its slot is free and its seconds are learned."""
+        with self._house.events.listen() as events:
+            due = self._backend.end_due()
+            for job_id in due:
+                self._open[self._told[job_id][0].user] -= 1
+            while self._house.fleet.seconds_left().keys() & due:
+                await anext(events)
 
     def waiting_of(self, user: int) -> int:
         """How many jobs of a member have not been started."""

@@ -134,3 +134,8 @@ async def test_the_told_wait_is_honest_where_nobody_else_comes(load: Load) -> No
     found = await run(load)
     assert found.median_share <= 0.15
     assert abs(found.bias) <= 0.15 * found.wait
+
+
+async def test_every_play_tells_the_same() -> None:
+    flood = loads(40)[5]
+    assert await run(flood) == await run(flood)

@@ -57,7 +57,7 @@ DEFAULT_PLAN: Final = Plan(
     vae=VaeSettings(),
     trunk=FlowSettings(tasks=(Task.PAINT, Task.EDIT), steps=40000, flat=0.35),
     i1=FlowSettings(tasks=(Task.PAINT,), steps=5000, flat=0.2, train_encoders=False, shift=4.0),
-    e1=FlowSettings(tasks=(Task.EDIT,), steps=5000, flat=0.2, train_encoders=False, shift=4.0),
+    e1=FlowSettings(tasks=(Task.EDIT,), steps=12000, flat=0.25, train_encoders=False),
     decoder=VaeSettings(
         steps=2500,
         learning_rate=1e-3,
