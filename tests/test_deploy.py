@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bot import _parser
+from command_line.parser import parser
 from config.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +71,7 @@ def test_a_dockerfile_copies_what_there_is_and_starts_a_command_that_there_is(pa
     [entry] = [rest for word, rest in found if word == "ENTRYPOINT"]
     [command] = [rest for word, rest in found if word == "CMD"]
     assert entry == '["python", "bot.py"]'
-    _parser().parse_args(yaml.safe_load(command))
+    parser().parse_args(yaml.safe_load(command))
     # Not as root, and ended by a signal that the bot knows.
     assert ("USER", "easel") in found
     assert ("STOPSIGNAL", "SIGTERM") in found
@@ -110,7 +110,7 @@ def test_compose_builds_our_files_and_names_volumes_that_there_are() -> None:
 def test_a_unit_starts_a_command_that_there_is(path: Path) -> None:
     service = unit(path)["Service"]
     arguments = bot_arguments(service["ExecStart"].replace("%%", "%"))
-    _parser().parse_args(arguments)
+    parser().parse_args(arguments)
     assert service["WorkingDirectory"] == "/opt/easel"
     assert service["User"] == "easel"
     assert service["UMask"] == "0077"

@@ -22,6 +22,7 @@ COPY db db
 COPY jobs jobs
 COPY backends backends
 COPY cogs cogs
+COPY command_line command_line
 ENV PATH=/opt/easel/bin:$PATH PYTHONUNBUFFERED=1 EASEL_DATA_DIR=/data EASEL_LOG_FORMAT=json EASEL_METRICS_LISTEN=0.0.0.0:9464
 USER easel
 VOLUME /data

@@ -26,6 +26,7 @@ COPY db db
 COPY jobs jobs
 COPY backends backends
 COPY cogs cogs
+COPY command_line command_line
 ENV PATH=/opt/easel/bin:$PATH PYTHONUNBUFFERED=1 HF_HOME=/cache/huggingface EASEL_LOG_FORMAT=json
 USER easel
 VOLUME /cache
