@@ -36,7 +36,8 @@ class Discretion:
         if not flagged and not job.request.adult:
             return job
         policy = (await self._services.administration.settings(job.place.guild_id)).nsfw
-        if await self._among_adults(job) and (policy is not NsfwPolicy.OFF or not flagged):
+        # Also what was admitted when the server still allowed it.
+        if policy is not NsfwPolicy.OFF and await self._among_adults(job):
             if policy is NsfwPolicy.SPOILER:
                 return replace(job, request=job.request.model_copy(update={"spoiler": True}))
             return job

@@ -332,6 +332,23 @@ async def test_what_is_too_large_for_the_server_is_made_smaller_and_that_is_said
     assert len(pressed.followups[0].attachments[0].data) <= 10 * 2**20
 
 
+async def test_the_original_is_offered_where_it_fits(bot: Bot, sandbox: Sandbox) -> None:
+    alice = sandbox.user("alice")
+    room, sandbox.guild.filesize_limit = sandbox.guild.filesize_limit, 200_000
+    bot.painter.scripts.append([Steps(), Paint(size=(400, 400), noisy=True)])
+    job = await paint(bot, sandbox, alice, "noise")
+    posted = message_of(sandbox, job)
+    assert len(posted.attachments[0].data) <= 200_000 < job.pictures[0].bytes
+    assert "Made smaller" in posted.text
+    sandbox.guild.filesize_limit = room
+    pressed = await alice.click(await details_of(bot, sandbox, alice, job), "Original")
+    await sandbox.wait_until(lambda: bool(pressed.followups), what="the original")
+    [original] = pressed.followups[0].attachments
+    assert "best that fits" not in pressed.followups[0].text
+    kept = Image.open(bot.services.pictures.path(job.pictures[0].name))
+    assert Image.open(io.BytesIO(original.data)).tobytes() == kept.tobytes()
+
+
 async def test_the_original_of_what_could_not_be_delivered_is_found_through_the_history(
     bot: Bot, sandbox: Sandbox
 ) -> None:

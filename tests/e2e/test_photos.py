@@ -22,8 +22,8 @@ def photo(colour: str = "teal") -> File:
     return File("photo.jpg", data.getvalue(), "image/jpeg")
 
 
-@pytest.mark.parametrize("door", ["upload", "link", "link to a message's file", "menu"])
-async def test_what_a_backend_gets(bot: Bot, sandbox: Sandbox, door: str) -> None:
+@pytest.mark.parametrize("door", ["upload", "link", "link to a message's file", "menu", "avatar"])
+async def test_what_a_backend_gets(bot: Bot, sandbox: Sandbox, door: str, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = sandbox.user("alice")
     message = await alice.send(sandbox.studio, "look", files=[photo()])
     url = message.attachments[0].url
@@ -35,6 +35,10 @@ async def test_what_a_backend_gets(bot: Bot, sandbox: Sandbox, door: str) -> Non
         case "link to a message's file":
             linking = await alice.send(sandbox.studio, f"see {url}")
             modal = await (await alice.message_command(linking, "Edit picture")).modal()
+            await alice.submit_modal(modal, {"prompt": "make it blue"})
+        case "avatar":
+            monkeypatch.setattr("sandbox.cdn.draw_avatar", lambda letter, accent: photo().data)
+            modal = await (await alice.user_command(sandbox.studio, sandbox.user("bob").user, "Edit avatar")).modal()
             await alice.submit_modal(modal, {"prompt": "make it blue"})
         case _:
             modal = await (await alice.message_command(message, "Edit picture")).modal()

@@ -120,6 +120,27 @@ async def test_a_channel_that_everybody_may_read_meanwhile_gets_nothing(
     assert "belongs into an age-restricted channel" in await told_alone(sandbox, invocation)
 
 
+@pytest.mark.parametrize("picture", [Paint(flagged=True), Paint()], ids=["marked", "not marked"])
+async def test_what_the_server_allows_no_more_is_withheld(
+    bot: Bot, sandbox: Sandbox, painter: ScriptedBackend, picture: Paint
+) -> None:
+    alice, ada, adults = sandbox.user("alice"), sandbox.user("ada"), sandbox.channel("nsfw")
+    await allow(bot, sandbox, NsfwPolicy.AGE_RESTRICTED)
+    go_on = asyncio.Event()
+    painter.script = (Steps(1), go_on, picture)
+    invocation = await alice.slash(adults, "imagine", prompt="a nude woman")
+    await invocation.response()
+    await (await ada.slash(sandbox.studio, "settings nsfw", policy="off")).response()
+    go_on.set()
+    [job] = await bot.jobs_of(alice.id)
+    job = await bot.until(job.id, JobState.UNDELIVERABLE)
+    assert job.failure is not None
+    assert job.failure.code is Code.CONTENT_WITHHELD
+    assert "the server does not allow it" in await told_alone(sandbox, invocation)
+    assert shown_in(sandbox, adults) == []
+    assert pictures_in(sandbox, await alice.direct_channel()) == []
+
+
 async def told_alone(sandbox: Sandbox, invocation: Invocation) -> str:
     await sandbox.wait_until(lambda: any(m.is_ephemeral for m in invocation.followups), what="a private message")
     return next(message.text for message in invocation.followups if message.is_ephemeral)
