@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 import unicodedata
+from enum import IntEnum
 from typing import Any
 
 from sandbox import errors
 from sandbox.errors import FormErrors
 from sandbox.events import CommandsChanged
-from sandbox.model import Json
+from sandbox.model import Channel, Json, User
 from sandbox.world import World
 
 CHAT_INPUT, USER, MESSAGE = 1, 2, 3
@@ -33,6 +34,28 @@ MOST = {CHAT_INPUT: 100, USER: 15, MESSAGE: 15}
 COMMAND_CHARACTERS = 8000
 
 
+class Context(IntEnum):
+    """Where an interaction can be: https://discord.com/developers/docs/interactions/receiving-and-responding"""
+
+    GUILD = 0
+    BOT_DM = 1
+    PRIVATE_CHANNEL = 2
+
+
+class Integration(IntEnum):
+    """Who has installed the app."""
+
+    GUILD = 0
+    USER = 1
+
+
+def context_of(channel: Channel) -> Context:
+    """Which kind of place a channel is for commands."""
+    if channel.guild_id is not None:
+        return Context.GUILD
+    return Context.BOT_DM if channel.is_with_bot else Context.PRIVATE_CHANNEL
+
+
 class Commands:
     """The registered commands: global ones under None, a guild's own under its id."""
 
@@ -43,16 +66,24 @@ class Commands:
     def registered(self, guild_id: int | None) -> list[Json]:
         return list(self._scopes.get(guild_id, {}).values())
 
-    def available(self, guild_id: int | None) -> list[Json]:
-        """What a user finds in a guild (None: in a direct message): a guild's own command hides the global one."""
-        own = self.registered(guild_id) if guild_id is not None else []
+    def available(self, user: User, channel: Channel) -> list[Json]:
+        """What a user finds in a channel: a guild's own command hides the global one.
+
+        What is for the guild's installation is there where the bot is; what is for a user's, wherever that user is.
+        """
+        has_bot = self._world.has_bot(channel)
+        own = self.registered(channel.guild_id) if channel.guild_id is not None and has_bot else []
         hidden = {(command["type"], command["name"]) for command in own}
-        context = 0 if guild_id is not None else 1
+        context = context_of(channel)
+        kinds = {Integration.GUILD} if has_bot else set()
+        if user.id in self._world.application.installed_by:
+            kinds.add(Integration.USER)
         shared = [
             command
             for command in self.registered(None)
             if (command["type"], command["name"]) not in hidden
             and (command.get("contexts") is None or context in command["contexts"])
+            and kinds & set(command["integration_types"])
         ]
         return own + shared
 

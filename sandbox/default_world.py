@@ -1,4 +1,5 @@
-"""The world a sandbox starts with: one guild that a newcomer sees, and a second for cross-guild tests."""
+"""The world a sandbox starts with: one guild that a newcomer sees, a second for cross-guild tests, and places without
+the bot: a third guild, a conversation and a group. Alice has added the app to her account."""
 
 from __future__ import annotations
 
@@ -24,6 +25,14 @@ class Furniture:
     nsfw: Channel
     forum: Channel
     thread: Channel
+    visited: Guild
+    """Without the bot: only the account of a member can bring it there."""
+    book_club: Channel
+    """Of the guild without the bot."""
+    conversation: Channel
+    """Between Alice and Bob."""
+    group: Channel
+    """Of Alice, Bob and Ada."""
     alice: User
     bob: User
     ada: User
@@ -69,4 +78,28 @@ def build(clock: Clock, bot_name: str, granted_intents: int) -> tuple[World, Fur
     world.add_member(other, alice)
     world.add_member(other, bob)
     world.add_channel(other, "general")
-    return world, Furniture(guild, other, studio, playground, gallery, nsfw, forum, thread, alice, bob, ada)
+
+    visited = world.add_guild("Book Club", owner=owner, with_bot=False)
+    for user in (alice, bob, ada):
+        world.add_member(visited, user)
+    book_club = world.add_channel(visited, "chapters", topic="Easel is no member here: bring it with your account")
+    conversation = world.add_conversation(alice, bob)
+    group = world.add_conversation(alice, bob, ada, name="Weekend")
+    application.installed_by.add(alice.id)
+    return world, Furniture(
+        guild=guild,
+        other_guild=other,
+        studio=studio,
+        playground=playground,
+        gallery_readonly=gallery,
+        nsfw=nsfw,
+        forum=forum,
+        thread=thread,
+        visited=visited,
+        book_club=book_club,
+        conversation=conversation,
+        group=group,
+        alice=alice,
+        bob=bob,
+        ada=ada,
+    )

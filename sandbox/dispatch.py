@@ -8,7 +8,7 @@ from typing import assert_never
 
 from sandbox import events, interactions, payloads
 from sandbox.messages import is_content_hidden
-from sandbox.model import ChannelType, Json
+from sandbox.model import CONVERSATIONS, Json
 from sandbox.permissions import Permission
 from sandbox.world import World
 
@@ -55,6 +55,8 @@ def guild_dispatches(event: events.Event, world: World) -> list[Dispatch]:
             return _deleted(event, world)
         case events.ReactionChanged():
             message = event.message
+            if not _visible(world, message.channel_id):
+                return []
             reaction: Json = {
                 "user_id": str(event.user.id),
                 "channel_id": str(message.channel_id),
@@ -72,6 +74,8 @@ def guild_dispatches(event: events.Event, world: World) -> list[Dispatch]:
             return _channel(event, world)
         case events.PinsChanged():
             channel = event.channel
+            if not _visible(world, channel.id):
+                return []
             pins: Json = {
                 "channel_id": str(channel.id),
                 "last_pin_timestamp": payloads.timestamp(world.clock.time()),
@@ -93,6 +97,8 @@ def guild_dispatches(event: events.Event, world: World) -> list[Dispatch]:
             data = payloads.member(event.member) | {"guild_id": str(event.guild.id)}
             return [Dispatch("GUILD_MEMBER_UPDATE", data, event.guild.id, intent_needed)]
         case events.TypingStarted():
+            if not _visible(world, event.channel.id):
+                return []
             typing: Json = {
                 "channel_id": str(event.channel.id),
                 "user_id": str(event.user.id),
@@ -145,7 +151,7 @@ def _channel(
     event: events.ChannelCreated | events.ChannelUpdated | events.ChannelDeleted, world: World
 ) -> list[Dispatch]:
     channel = event.channel
-    if channel.type == ChannelType.DM:
+    if channel.type in CONVERSATIONS:
         return []
     assert channel.guild_id is not None
     if world.bot.id not in world.guilds[channel.guild_id].members:

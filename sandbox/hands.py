@@ -93,7 +93,7 @@ class Hands:
         guild = world.guild_of(channel)
         parent = world.channels.get(channel.parent_id) if channel.is_thread and channel.parent_id else channel
         offered = []
-        for command in self._services.commands.available(guild.id if guild else None):
+        for command in self._services.commands.available(self.user, channel):
             needed = command["default_member_permissions"]
             if guild is not None and needed is not None and not _has(have, int(needed)):
                 continue
@@ -322,7 +322,7 @@ class Hands:
 
     def _offered(self, channel: Channel, raw: bool) -> list[Json]:
         if raw:
-            return self._services.commands.available(channel.guild_id)
+            return self._services.commands.available(self.user, channel)
         return self.commands(channel)
 
     def _may(self, channel: Channel, needed: Permission) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
 from sandbox import errors, payloads
+from sandbox.commands import context_of
 from sandbox.components import check_modal
 from sandbox.errors import FormErrors
 from sandbox.events import InteractionChanged, InteractionCreated
@@ -118,12 +119,7 @@ class Interactions:
             shown_components=shown_components,
             triggered_by=triggered_by,
         )
-        if guild is None:
-            interaction.owners = {"0": "0"}
-        elif world.bot.id in guild.members:
-            interaction.owners = {"0": str(guild.id)}
-        else:
-            interaction.owners = {"1": str(user.id)}
+        interaction.owners = _owners(world, user, channel, source)
         self._forget_old()
         self._by_id[interaction.id] = interaction
         self._by_token[interaction.token] = interaction
@@ -283,7 +279,7 @@ class Interactions:
             filled = self._messages.edit(response, body, files, fills_thinking=True)
             interaction.followups.append(filled)
             return filled
-        if "1" in interaction.owners and len(interaction.followups) >= FOLLOWUPS_OF_USER_INSTALL:
+        if "0" not in interaction.owners and len(interaction.followups) >= FOLLOWUPS_OF_USER_INSTALL:
             raise errors.too_many_followups()
         message = self._post(interaction, body, files, original=False)
         interaction.followups.append(message)
@@ -312,6 +308,21 @@ class Interactions:
 
     def delete(self, interaction: Interaction, message: Message) -> None:
         self._messages.delete(interaction.channel, [message])
+
+
+def _owners(world: World, user: User, channel: Channel, source: Message | None) -> Json:
+    """Who has brought the app here: the guild (0 in the bot's own conversation), a user, or both.
+
+    What is pressed is there through whoever brought its message, whoever presses it.
+    """
+    owners: Json = {}
+    if world.has_bot(channel):
+        owners["0"] = str(channel.guild_id or 0)
+    elif source is not None and source.interaction_metadata is not None:
+        return dict(source.interaction_metadata["authorizing_integration_owners"])
+    if not owners or user.id in world.application.installed_by:
+        owners["1"] = str(user.id)
+    return owners
 
 
 def check_choices(choices: object) -> list[Json]:
@@ -377,7 +388,7 @@ def payload(interaction: Interaction, world: World) -> Json:
         "entitlements": [],
         "authorizing_integration_owners": interaction.owners,
         "attachment_size_limit": world.filesize_limit(interaction.channel),
-        "context": 1 if interaction.guild is None else 0,
+        "context": int(context_of(interaction.channel)),
     }
     if interaction.guild is not None:
         guild = interaction.guild

@@ -14,6 +14,7 @@ class ChannelType(IntEnum):
     TEXT = 0
     DM = 1
     VOICE = 2
+    GROUP_DM = 3
     CATEGORY = 4
     ANNOUNCEMENT = 5
     ANNOUNCEMENT_THREAD = 10
@@ -21,6 +22,9 @@ class ChannelType(IntEnum):
     PRIVATE_THREAD = 12
     FORUM = 15
 
+
+CONVERSATIONS = (ChannelType.DM, ChannelType.GROUP_DM)
+"""Channels outside every guild."""
 
 THREADS = (ChannelType.ANNOUNCEMENT_THREAD, ChannelType.PUBLIC_THREAD, ChannelType.PRIVATE_THREAD)
 
@@ -301,6 +305,11 @@ class Channel:
     @property
     def is_text(self) -> bool:
         return self.type not in (ChannelType.CATEGORY, ChannelType.FORUM)
+
+    @property
+    def is_with_bot(self) -> bool:
+        """The bot's own conversation with somebody; in all others outside guilds it is no participant."""
+        return self.type is ChannelType.DM and len(self.recipients) == 1
 
 
 @dataclass

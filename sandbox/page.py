@@ -56,6 +56,7 @@ class Page:
             "components": self._component,
             "modals": self._modal,
             "locale": self._locale,
+            "installation": self._installation,
         }
         return [
             web.get("/", self._index),
@@ -204,6 +205,15 @@ class Page:
         if body.get("locale") not in page_payloads.LOCALES:
             raise ClientRefuses("There is no such language")
         hands.user.locale = str(body["locale"])
+        return {}
+
+    async def _installation(self, hands: Hands, body: Json, raw: Body) -> Json:
+        """Whether the user has the app on their account, so that they bring it wherever they are."""
+        installed_by = self._world.application.installed_by
+        if body.get("installed") is True:
+            installed_by.add(hands.id)
+        else:
+            installed_by.discard(hands.id)
         return {}
 
     async def _command(self, hands: Hands, body: Json, raw: Body) -> Json:

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from sandbox import events, payloads
 from sandbox.interactions import Interaction
-from sandbox.model import Channel, ChannelType, Guild, Json, Message, User
+from sandbox.model import CONVERSATIONS, Channel, ChannelType, Guild, Json, Message, User
 from sandbox.permissions import Permission
 from sandbox.rest.call import Services
 from sandbox.world import World
@@ -38,14 +38,27 @@ def state(services: Services, me: User) -> Json:
     accounts.sort(key=lambda user: ACCOUNTS.index(user.username) if user.username in ACCOUNTS else len(ACCOUNTS))
     guilds = [guild for guild in world.guilds.values() if me.id in guild.members]
     return {
-        "me": person(me) | {"locale": me.locale},
+        "me": person(me) | {"locale": me.locale, "installed": me.id in world.application.installed_by},
         "locales": [{"locale": locale, "name": name} for locale, name in LOCALES.items()],
         "accounts": [person(user) | {"role": _role_line(world, user)} for user in accounts[:50]],
         "bot": person(world.bot) | {"online": services.gateway.online},
         "users": [person(user) for user in world.users.values()],
         "guilds": [_guild(guild, me, world) for guild in guilds],
-        "direct": [payloads.channel(world.direct_channel(me))],
+        "direct": [_conversation(channel, me, world) for channel in _conversations(me, world)],
     }
+
+
+def _conversations(me: User, world: World) -> list[Channel]:
+    """The one with the bot first."""
+    own = world.direct_channel(me)
+    found = [c for c in world.channels.values() if c.type in CONVERSATIONS and me in c.recipients]
+    return [own, *(channel for channel in found if channel is not own)]
+
+
+def _conversation(channel: Channel, me: User, world: World) -> Json:
+    """Named after who else is in it."""
+    others = ", ".join(user.name for user in channel.recipients if user is not me)
+    return payloads.channel(channel) | {"name": channel.name or others or world.bot.name}
 
 
 def person(user: User) -> Json:

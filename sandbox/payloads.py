@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.model import (
+    CONVERSATIONS,
     Attachment,
     Channel,
     ChannelType,
@@ -89,8 +90,11 @@ def channel(item: Channel) -> Json:
         "flags": 0,
         "last_message_id": str(last) if last else None,
     }
-    if item.type == ChannelType.DM:
-        return body | {"recipients": [user(person) for person in item.recipients]}
+    if item.type in CONVERSATIONS:
+        body["recipients"] = [user(person) for person in item.recipients]
+        if item.type == ChannelType.GROUP_DM:
+            body |= {"name": item.name or None, "icon": None, "owner_id": str(item.recipients[0].id)}
+        return body
     body |= {
         "guild_id": str(item.guild_id),
         "name": item.name,
@@ -310,7 +314,7 @@ def application(world: World) -> Json:
         "role_connections_verification_url": None,
         "owner": user(app.owner),
         "approximate_guild_count": len(world.bot_guilds()),
-        "approximate_user_install_count": 0,
+        "approximate_user_install_count": len(app.installed_by),
         "approximate_user_authorization_count": 0,
         "explicit_content_filter": 0,
         "team": None,

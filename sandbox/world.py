@@ -46,6 +46,8 @@ class Application:
     owner: User
     intents_granted: int = 0
     """Privileged gateway intents switched on in the developer portal, as bits."""
+    installed_by: set[int] = field(default_factory=set)
+    """Ids of the users who have added the app to their account."""
 
 
 @dataclass
@@ -159,6 +161,16 @@ class World:
         self.hub.publish(ChannelCreated(channel))
         return channel
 
+    def add_conversation(self, *people: User, name: str = "") -> Channel:
+        """A direct message between two people, or a group of more; the bot is in none of them."""
+        if len(people) < 2:
+            raise ValueError("a conversation without the bot has two people at least")
+        kind = ChannelType.DM if len(people) == 2 else ChannelType.GROUP_DM
+        channel = Channel(self.ids.founding(), kind, name, recipients=list(people))
+        self.channels[channel.id] = channel
+        self.hub.publish(ChannelCreated(channel))
+        return channel
+
     def remove_bot(self, guild: Guild) -> None:
         """The bot is thrown out of a guild."""
         del guild.members[self.bot.id]
@@ -206,7 +218,8 @@ class World:
         """What a user (the bot too) may do in a channel. No bits: they cannot see it."""
         guild = self.guild_of(channel)
         if guild is None:
-            return IN_DIRECT_MESSAGE if user is self.bot or user in channel.recipients else Permission.NONE
+            is_there = channel.is_with_bot if user is self.bot else user in channel.recipients
+            return IN_DIRECT_MESSAGE if is_there else Permission.NONE
         member = guild.members.get(user.id)
         if member is None:
             return Permission.NONE
@@ -215,10 +228,19 @@ class World:
 
     def app_permissions(self, channel: Channel) -> Permission:
         """What the bot may do in an interaction of this channel, as the interaction tells it."""
-        guild = self.guild_of(channel)
-        if guild is not None and self.bot.id not in guild.members:
+        if not self.has_bot(channel):
             return WITHOUT_BOT_MEMBER
         return self.permissions(self.bot, channel)
+
+    def has_bot(self, channel: Channel) -> bool:
+        """Whether the bot is there: a member of the channel's guild, or the other end of the conversation."""
+        guild = self.guild_of(channel)
+        return channel.is_with_bot if guild is None else self.bot.id in guild.members
+
+    def can_be_written_to(self, user: User) -> bool:
+        """Whether the bot may send direct messages: they share a guild, or the user has added the app."""
+        shared = any(user.id in guild.members for guild in self.bot_guilds())
+        return shared or user.id in self.application.installed_by
 
     def bot_guilds(self) -> list[Guild]:
         return [guild for guild in self.guilds.values() if self.bot.id in guild.members]

@@ -6,7 +6,7 @@ from sandbox import errors, payloads
 from sandbox.errors import FormErrors
 from sandbox.events import ChannelDeleted, ChannelUpdated
 from sandbox.messages import Origin
-from sandbox.model import Channel, ChannelType, Json, MessageFlag
+from sandbox.model import CONVERSATIONS, Channel, ChannelType, Json, MessageFlag
 from sandbox.permissions import Permission
 from sandbox.rest.call import Call, Reply, route
 
@@ -65,7 +65,7 @@ def _thread_name(body: Json) -> str:
 
 def _threadable(call: Call, needed: Permission) -> Channel:
     channel = call.channel(needed)
-    if channel.is_thread or channel.type == ChannelType.DM:
+    if channel.is_thread or channel.type in CONVERSATIONS:
         raise errors.ApiError(400, 50024, "Cannot execute action on this channel type")
     return channel
 

@@ -16,6 +16,8 @@ def _sendable(call: Call) -> Channel:
     channel = call.channel()
     if not channel.is_text:
         raise errors.cannot_send_in_channel()
+    if channel.is_with_bot and not call.world.can_be_written_to(channel.recipients[0]):
+        raise errors.cannot_dm()
     have = call.world.permissions(call.world.bot, channel)
     needed = Permission.SEND_MESSAGES_IN_THREADS if channel.is_thread else Permission.SEND_MESSAGES
     if call.files:

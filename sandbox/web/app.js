@@ -37,6 +37,10 @@ const actions = {
     await post("locale", { locale });
     await reload();
   },
+  async setInstalled(installed) {
+    await post("installation", { installed });
+    await reload();
+  },
   toggleTheme() {
     const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
     document.documentElement.dataset.theme = theme;

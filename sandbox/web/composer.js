@@ -45,7 +45,7 @@ export class Composer {
     this.complain(null);
     const here = channel();
     const words = !here ? "" : here.type === 15 ? "This forum has posts only" : !store.maySend ? "You do not have permission to send messages in this channel."
-      : `Message ${here.type === 1 ? `@${store.bot.name}` : here.type === 0 ? `#${here.name}` : here.name}`;
+      : `Message ${here.type === 1 ? `@${here.name}` : here.type === 0 ? `#${here.name}` : here.name}`;
     this.input.placeholder = words;
     this.input.disabled = !store.maySend;
     this.box.classList.toggle("closed", !store.maySend);

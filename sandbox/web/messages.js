@@ -76,8 +76,13 @@ function welcome() {
   const here = channel();
   if (!here) return null;
   if (here.type === 1) {
-    return h("div.welcome", {}, avatar(store.bot, 80), h("h2", {}, store.bot.name),
-      h("p", {}, "This is the beginning of your direct message history with ", h("strong", {}, store.bot.name), "."));
+    const other = [...store.users.values()].find((user) => user.name === here.name) ?? store.bot;
+    return h("div.welcome", {}, avatar(other, 80), h("h2", {}, here.name),
+      h("p", {}, "This is the beginning of your direct message history with ", h("strong", {}, here.name), "."));
+  }
+  if (here.type === 3) {
+    return h("div.welcome", {}, h("div.welcome-icon", {}, icon("people", 42)), h("h2", {}, here.name),
+      h("p", {}, "Welcome to the beginning of the ", h("strong", {}, here.name), " group."));
   }
   const isThread = here.type === 11 || here.type === 12;
   return h("div.welcome", {},

@@ -5,7 +5,7 @@ import { channel, guild, member, nameColor, store } from "./store.js";
 
 const byId = (id) => document.getElementById(id);
 
-/** actions: {openGuild, openChannel, switchUser, setLocale, context, toggleTheme, toggleMembers} */
+/** actions: {openGuild, openChannel, switchUser, setLocale, setInstalled, context, toggleTheme, toggleMembers} */
 export function drawFrame(actions) {
   drawGuilds(actions);
   drawSidebar(actions);
@@ -30,7 +30,7 @@ function drawSidebar(actions) {
   const here = guild();
   fill(byId("sidebar"),
     h("div.sidebar-title", {}, here ? here.name : "Direct messages"),
-    h("div.channel-list", {}, here ? guildChannels(here, actions) : store.direct.map((item) => channelButton(item, store.bot.name, "at", actions))),
+    h("div.channel-list", {}, here ? guildChannels(here, actions) : store.direct.map((item) => channelButton(item, item.name, item.type === 3 ? "people" : "at", actions))),
     accountPanel(actions));
 }
 
@@ -64,7 +64,10 @@ function accountPanel(actions) {
     }, avatar(account, 32), h("span", {}, h("strong", {}, account.name), h("small", {}, account.role)))),
     h("label.account-locale", {}, "Language",
       h("select", { testid: "locale", onchange: (event) => actions.setLocale(event.target.value) },
-        store.locales.map(({ locale, name }) => h("option", { value: locale, selected: locale === store.me.locale }, name)))));
+        store.locales.map(({ locale, name }) => h("option", { value: locale, selected: locale === store.me.locale }, name)))),
+    h("label.account-installed", {},
+      h("input", { type: "checkbox", testid: "installed", checked: store.me.installed, onchange: (event) => actions.setInstalled(event.target.checked) }),
+      `${store.bot.name} added to my account`));
   const control = h("button.account", {
     testid: "account-switcher", "aria-haspopup": "menu", "aria-expanded": "false", "aria-label": `You are ${store.me.name}. Switch user`,
     onclick: () => toggle(menu.hidden),
@@ -98,11 +101,11 @@ function accountPanel(actions) {
 
 function drawHeader(actions) {
   const here = channel();
-  const face = !here ? "hash" : here.type === 1 ? "at" : isThread(here) ? "thread" : here.type === 15 ? "forum" : "hash";
+  const face = !here ? "hash" : here.type === 1 ? "at" : here.type === 3 ? "people" : isThread(here) ? "thread" : here.type === 15 ? "forum" : "hash";
   fill(byId("header"),
     h("button.round.menu-button", { "aria-label": "Channels", testid: "menu-button", onclick: actions.toggleSidebar }, icon("menu", 22)),
     h("span.header-icon", {}, icon(face, 22)),
-    h("h1", { testid: "channel-title" }, here ? (here.type === 1 ? store.bot.name : here.name) : ""),
+    h("h1", { testid: "channel-title" }, here ? here.name : ""),
     here?.topic ? h("span.topic", {}, here.topic) : null,
     h("span.spring"),
     h(`span.bot-state${store.bot.online ? ".online" : ""}`, { testid: "bot-state", title: store.bot.online ? "The bot is connected" : "The bot is not connected" },

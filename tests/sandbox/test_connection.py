@@ -153,7 +153,7 @@ async def test_a_bad_identify_is_closed_with_its_code(
 async def test_a_guild_belongs_to_one_shard(sandbox: Sandbox, socket: Socket) -> None:
     ready = await socket.identify(sandbox, shard=[0, 2])
     mine = {int(guild["id"]) for guild in ready["d"]["guilds"]}
-    assert mine == {guild for guild in sandbox.world.guilds if (guild >> 22) % 2 == 0}
+    assert mine == {guild.id for guild in sandbox.world.bot_guilds() if (guild.id >> 22) % 2 == 0}
     assert len(mine) == 1
 
 

@@ -62,6 +62,12 @@ def commands_of(bot: Bot) -> None:
         await interaction.response.send_message("no", ephemeral=True)
 
     @bot.tree.command()
+    @app_commands.allowed_installs(guilds=True, users=True)
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
+    async def carried(interaction: Interaction) -> None:
+        await interaction.response.send_message("here")
+
+    @bot.tree.command()
     async def silent(interaction: Interaction) -> None: ...
 
     @bot.tree.command()
@@ -297,14 +303,47 @@ async def test_answers_of_the_wrong_kind_are_refused(sandbox: Sandbox, bot: Bot,
 
 
 async def test_a_user_install_gets_five_follow_ups(sandbox: Sandbox, bot: Bot, rest: Rest) -> None:
-    guild = sandbox.add_guild("Without the bot", with_bot=False)
-    used = await sandbox.user("alice").slash(sandbox.channel("general", guild), "refuse")
+    used = await sandbox.user("alice").slash(sandbox.furniture.book_club, "carried")
     assert used.interaction.owners == {"1": str(sandbox.user("alice").id)}
     await used.acknowledged()
     path = f"/webhooks/{sandbox.world.application.id}/{used.interaction.token}"
     answers = [await rest("POST", path, {"content": f"{n}"}) for n in range(6)]
     assert [status for status, _ in answers] == [200] * 5 + [400]
     assert answers[5][1]["code"] == 40094
+
+
+@pytest.mark.parametrize("place", ["book_club", "conversation", "group"])
+async def test_a_command_is_where_its_user_brings_it_and_nowhere_else(sandbox: Sandbox, bot: Bot, place: str) -> None:
+    channel = getattr(sandbox.furniture, place)
+    answer = await (await sandbox.user("alice").slash(channel, "carried")).response()
+    assert answer.text == "here"
+    with pytest.raises(ClientRefuses):
+        await sandbox.user("bob").slash(channel, "carried")
+    with pytest.raises(ClientRefuses):
+        await sandbox.user("alice").slash(channel, "refuse")
+
+
+async def test_where_the_bot_is_not_it_can_neither_look_nor_write(sandbox: Sandbox, bot: Bot, rest: Rest) -> None:
+    for channel in (sandbox.furniture.book_club, sandbox.furniture.conversation, sandbox.furniture.group):
+        answer = await (await sandbox.user("alice").slash(channel, "carried")).response()
+        message = f"/channels/{channel.id}/messages/{answer.id}"
+        for method, path, body in [
+            ("POST", f"/channels/{channel.id}/messages", {"content": "x"}),
+            ("GET", f"/channels/{channel.id}/messages", None),
+            ("PATCH", message, {"content": "x"}),
+            ("DELETE", message, None),
+        ]:
+            status, said = await rest(method, path, body)
+            assert (status, said["code"]) == (403, 50001)
+
+
+async def test_strangers_can_not_be_written_to(sandbox: Sandbox, rest: Rest) -> None:
+    stranger = sandbox.add_user("zoe", sandbox.furniture.visited)
+    channel = await stranger.direct_channel()
+    status, said = await rest("POST", f"/channels/{channel.id}/messages", {"content": "x"})
+    assert (status, said["code"]) == (403, 50007)
+    sandbox.world.application.installed_by.add(stranger.id)
+    assert (await rest("POST", f"/channels/{channel.id}/messages", {"content": "x"}))[0] == 200
 
 
 async def test_a_direct_message_has_its_own_context(sandbox: Sandbox, bot: Bot) -> None:
