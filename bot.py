@@ -30,8 +30,8 @@ from command_line.doctor import examine
 from command_line.parser import parser
 from command_line.sandbox import sandboxed
 from command_line.terminal import ExitStatus, say
-from config import settings as configuration
 from config.blocklist import load_blocklist
+from config.loading import load
 from config.logs import log_to_stderr
 from config.settings import Settings
 from db.album import AlbumStore
@@ -205,9 +205,8 @@ async def _monitored(settings: Settings, bot: EaselBot) -> AsyncIterator[None]:
     if metrics is None or listen is None:
         yield
         return
-    host, _, port = listen.rpartition(":")
     metrics.probes = bot.probes
-    async with monitoring(metrics, bot.checks, host.strip("[]") or "127.0.0.1", int(port)):
+    async with monitoring(metrics, bot.checks, listen):
         yield
 
 
@@ -268,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     given = parser().parse_args(arguments)
     try:
-        settings = configuration.load()
+        settings = load()
         # A worker that the bot started logs through the bot, which adds the time.
         log_to_stderr(settings, with_time=not getattr(given, "exit_with_stdin", False))
         # There is no voice here, so nothing is missing for it.

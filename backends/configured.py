@@ -53,8 +53,7 @@ async def taking_webhooks(settings: Settings) -> AsyncIterator[Webhooks | None]:
     if webhooks is None or settings.easel_webhook_listen is None:
         yield None
         return
-    host, _, port = settings.easel_webhook_listen.rpartition(":")
-    async with webhooks.listening(host.strip("[]"), int(port)):
+    async with webhooks.listening(settings.easel_webhook_listen):
         yield webhooks
 
 

@@ -23,6 +23,7 @@ from aiohttp import web
 from pydantic import JsonValue, SecretStr
 
 from backends.clock import Clock
+from config.listening import ListenAddress
 from config.settings import Settings
 from domain.errors import Code, OperatorError
 
@@ -105,7 +106,7 @@ class Webhooks:
     # For vendors.
 
     @asynccontextmanager
-    async def listening(self, host: str, port: int) -> AsyncIterator[int]:
+    async def listening(self, address: ListenAddress) -> AsyncIterator[int]:
         """Listen until the end of the block; yields the port. Raises OperatorError where it is taken."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_post("/webhooks/wavespeed", self._wavespeed)
@@ -114,9 +115,9 @@ class Webhooks:
         await runner.setup()
         try:
             try:
-                await web.TCPSite(runner, host, port).start()
+                await web.TCPSite(runner, address.host, address.port).start()
             except OSError as error:
-                problem = f"{host}:{port} cannot be listened on"
+                problem = f"{address.host}:{address.port} cannot be listened on"
                 raise OperatorError(Code.SETTING_INVALID, setting="EASEL_WEBHOOK_LISTEN", problem=problem) from error
             yield runner.addresses[0][1]
         finally:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from command_line.terminal import say
-from config import settings as configuration
+from config.loading import load
 from config.settings import Settings
 from domain.errors import Code, OperatorError
 
@@ -52,7 +52,7 @@ async def sandboxed(settings: Settings, port: int, root: Path) -> AsyncIterator[
             # In the environment, so that the worker that the bot starts has them too.
             os.environ.update(own | unset)
             say(f"Open {url} in a browser.")
-            yield configuration.load()
+            yield load()
     finally:
         process.stdin.close()
         await process.wait()

@@ -1,26 +1,17 @@
-"""Everything an operator can set: environment variables, ``.env``, or a TOML file named by ``EASEL_CONFIG``.
-
-The environment wins over ``.env``, ``.env`` over the TOML file. Names are the same everywhere. A name that
-begins with ``EASEL_`` and is unknown is an error: a misspelt setting must not be silently ignored.
-"""
+"""Everything an operator can set. ``config.loading`` says where it is read from."""
 
 import ipaddress
-import os
 import re
-import tomllib
-from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from dotenv import dotenv_values
 from pydantic import (
     Field,
     HttpUrl,
     SecretStr,
     UrlConstraints,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
@@ -32,8 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from config.catalogue import first_problem
-from domain.errors import Code, OperatorError
+from config.listening import PrivateAddress, PublicAddress
 from domain.money import FREE, MicroUSD, micro_usd
 from domain.request import LORA_ID
 
@@ -252,14 +242,12 @@ class Settings(BaseSettings):
     openai_images_output_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Hosts of their pictures, with `url`, separated by commas; `*.` = any subdomain."
     )
-    easel_metrics_listen: str | None = Field(
+    easel_metrics_listen: PrivateAddress | None = Field(
         None,
-        pattern=r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):)?\d{1,5}$",
         description="Port (on loopback) or `host:port` of /metrics, /healthz and /readyz. None: nobody listens.",
     )
-    easel_webhook_listen: str | None = Field(
+    easel_webhook_listen: PublicAddress | None = Field(
         None,
-        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$",
         description="`host:port` at which vendors' webhooks are taken, behind a proxy with TLS: pictures come sooner.",
     )
     easel_webhook_public_url: HttpUrl | None = Field(
@@ -388,30 +376,6 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-def load(environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
-    """Read the settings.
-
-    ``environment`` defaults to the process's own, ``folder`` (where ``.env`` lies) to the working folder.
-    Raises OperatorError (SETTING_INVALID) that names the setting and what is wrong with it.
-    """
-    given = os.environ if environment is None else environment
-    dotenv = _read_dotenv((folder or Path.cwd()) / ".env")
-    named_file = given.get("EASEL_CONFIG") or dotenv.get("EASEL_CONFIG")
-    values: dict[str, Any] = _read_toml(Path(named_file)) if named_file else {}
-    for source in (dotenv, given):
-        values |= {name.lower(): value for name, value in source.items() if value != ""}
-    values.pop("easel_config", None)
-    for name in values:
-        if name.startswith("easel_") and name not in Settings.model_fields:
-            raise OperatorError(Code.SETTING_INVALID, setting=name.upper(), problem="there is no such setting")
-    try:
-        return Settings(**{name: value for name, value in values.items() if name in Settings.model_fields})
-    except ValidationError as error:
-        name = str(error.errors(include_input=False)[0]["loc"][0]).upper()
-        problem = first_problem(error).partition(": ")[2].removeprefix("Value error, ")
-        raise OperatorError(Code.SETTING_INVALID, setting=name, problem=problem) from None
-
-
 def _is_own_network(host: str) -> bool:
     """Whether a URL's host can only be in a private network, without asking a resolver."""
     try:
@@ -420,24 +384,3 @@ def _is_own_network(host: str) -> bool:
         # Names for private use: RFC 6762 (.local), RFC 8375 (.home.arpa), RFC 6761 (localhost), ICANN (.internal).
         name = host.lower().rstrip(".")
         return "." not in name or name.endswith((".localhost", ".local", ".internal", ".home.arpa", ".lan"))
-
-
-def _read_dotenv(path: Path) -> dict[str, str]:
-    try:
-        return {name: value for name, value in dotenv_values(path).items() if value is not None}
-    except (OSError, UnicodeDecodeError) as error:
-        raise OperatorError(Code.SETTING_INVALID, setting=".env", problem=f"{path} cannot be read") from error
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise OperatorError(Code.SETTING_INVALID, setting="EASEL_CONFIG", problem=f"{path} cannot be read") from error
-    except tomllib.TOMLDecodeError as error:
-        raise OperatorError(Code.SETTING_INVALID, setting="EASEL_CONFIG", problem=f"{path}: {error}") from error
-    lowered = {name.lower(): value for name, value in values.items()}
-    for name in lowered:
-        if name not in Settings.model_fields:
-            raise OperatorError(Code.SETTING_INVALID, setting=name.upper(), problem="there is no such setting")
-    return lowered

@@ -15,6 +15,7 @@ from bot import house
 from cogs.client import EaselBot
 from cogs.languages import CommandTranslator
 from config.catalogue import Catalogue, Offer
+from config.loading import load
 from config.parameters import (
     ChoiceParameter,
     IntegerParameter,
@@ -25,8 +26,9 @@ from config.parameters import (
     PresetParameter,
     SizeParameter,
     TextParameter,
+    VariationsParameter,
 )
-from config.settings import BACKEND_ORDER, Settings, load
+from config.settings import BACKEND_ORDER, Settings
 from domain.money import format_usd
 
 FOLDER = Path(__file__).parent
@@ -133,6 +135,8 @@ def _takes(parameter: Parameter) -> str:
             return f"{parameter.minimum}–{parameter.maximum} a side{grid}"
         case PictureParameter():
             return "a picture"
+        case VariationsParameter():
+            return "through the buttons Subtle and Strong under a result"
 
 
 def _some(words: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from config.listening import ListenAddress
 from domain.errors import Code, OperatorError
 from jobs.metrics import Metrics
 
@@ -15,7 +16,7 @@ Checks = Callable[[], Mapping[str, bool]]
 
 
 @asynccontextmanager
-async def monitoring(metrics: Metrics, ready: Checks, host: str, port: int) -> AsyncIterator[int]:
+async def monitoring(metrics: Metrics, ready: Checks, address: ListenAddress) -> AsyncIterator[int]:
     """Serve until the end of the block; yields the port (another one where 0 was given).
 
     ``/healthz`` answers 200 as long as the event loop turns; ``/readyz`` 200 where all of ``ready`` hold, else 503.
@@ -38,14 +39,14 @@ async def monitoring(metrics: Metrics, ready: Checks, host: str, port: int) -> A
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, address.host, address.port)
         try:
             await site.start()
         except OSError as error:
             raise OperatorError(
                 Code.SETTING_INVALID,
                 setting="EASEL_METRICS_LISTEN",
-                problem=f"cannot listen at {host}:{port}: {error.strerror or error}",
+                problem=f"cannot listen at {address.host}:{address.port}: {error.strerror or error}",
             ) from error
         yield runner.addresses[0][1]
     finally:

@@ -27,7 +27,7 @@ from backends.comfyui import ComfyUIBackend
 from backends.comfyui_protocol import GRAPHS, files_of, load_graph
 from backends.limiter import Pace
 from config.catalogue import Offer
-from config.settings import load
+from config.loading import load
 from domain.errors import Code
 from domain.request import Size
 from tests.backends.calls import CATALOGUE, collect, make_call, offer

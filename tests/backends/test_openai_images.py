@@ -23,7 +23,7 @@ from backends.base import (
     Working,
 )
 from backends.openai_images import OpenAIImagesBackend
-from config.settings import load
+from config.loading import load
 from domain.errors import Code, UserError
 from domain.money import MicroUSD
 from domain.request import Size

@@ -21,7 +21,7 @@ from backends.base import (
 from backends.runware import RunwareBackend
 from backends.runware_protocol import Delivery
 from config.catalogue import Offer
-from config.settings import load
+from config.loading import load
 from domain.accelerators import AcceleratorOptions
 from domain.errors import Code, OperatorError
 from domain.money import micro_usd

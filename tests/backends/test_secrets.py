@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from backends.base import CallEnded
 from backends.clock import Clock
 from backends.wavespeed import WaveSpeedBackend
-from config.settings import load
+from config.loading import load
 from domain.errors import Code, OperatorError
 from tests.backends.calls import collect, make_call, offer
 from tests.backends.conftest import runware, wavespeed

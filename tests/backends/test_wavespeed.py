@@ -11,7 +11,7 @@ from PIL import Image
 
 from backends.base import Accepted, BackendFailed, Call, HealthState, Made, OutcomeUnknown, RequestRefused, Working
 from backends.wavespeed import WaveSpeedBackend
-from config.settings import load
+from config.loading import load
 from domain.errors import Code
 from domain.request import MAX_SEED, InputPicture, Size
 from tests.backends.calls import collect, make_call, offer

@@ -12,7 +12,8 @@ from backends.base import Accepted, Made
 from backends.clock import Clock
 from backends.limiter import Pace
 from backends.webhooks import MAX_BODY_BYTES, Webhooks, secret_in
-from config.settings import load
+from config.listening import LOOPBACK, ListenAddress
+from config.loading import load
 from domain.errors import Code, OperatorError
 from tests.backends.calls import make_call, offer
 from tests.backends.conftest import runware, wavespeed
@@ -43,7 +44,7 @@ def now() -> Now:
 @pytest.fixture
 async def webhooks(now: Now) -> AsyncIterator[Webhooks]:
     webhooks = Webhooks("http://127.0.0.1:1", now=now)
-    async with webhooks.listening("127.0.0.1", 0) as port:
+    async with webhooks.listening(ListenAddress(LOOPBACK, 0)) as port:
         webhooks._public_url = f"http://127.0.0.1:{port}"
         yield webhooks
 
@@ -198,8 +199,8 @@ def test_half_of_the_settings_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_port_that_is_taken_is_named() -> None:
-    async with Webhooks("http://x").listening("127.0.0.1", 0) as port:
+    async with Webhooks("http://x").listening(ListenAddress(LOOPBACK, 0)) as port:
         with pytest.raises(OperatorError) as refused:
-            async with Webhooks("http://x").listening("127.0.0.1", port):
+            async with Webhooks("http://x").listening(ListenAddress(LOOPBACK, port)):
                 pass
     assert refused.value.parameters["setting"] == "EASEL_WEBHOOK_LISTEN"

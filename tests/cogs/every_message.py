@@ -31,7 +31,7 @@ from cogs.ui.buttons import MAX_SEARCH, Action, Book
 from cogs.ui.cards import Parts
 from cogs.ui.language import Plural, spoken
 from config.catalogue import Catalogue
-from config.settings import load
+from config.loading import load
 from domain.errors import Code, Parameter
 from domain.guild import MAX_COOLDOWN_SECONDS, GuildSettings, NsfwPolicy
 from domain.job import Card, Failure, Job, JobState, Place, Task, TaskState

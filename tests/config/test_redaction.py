@@ -11,8 +11,8 @@ import httpx
 import pytest
 from aiohttp import web
 
+from config.loading import load
 from config.redaction import Redaction
-from config.settings import load
 
 CANARY = r"canary/5f0b\7d1c'9e"
 SETTINGS = ("DISCORD_TOKEN", "EASEL_WORKER_TOKEN", "WAVESPEED_API_KEY", "RUNWARE_API_KEY", "OPENAI_IMAGES_API_KEY")

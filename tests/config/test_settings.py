@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import BACKEND_ORDER, Settings, load
+from config.loading import load
+from config.settings import BACKEND_ORDER, Settings
 from domain.errors import Code, OperatorError
 
 SECRET = "wsk_live_0123456789abcdef"

@@ -11,7 +11,8 @@ import pytest
 from bot import house
 from cogs.client import EaselBot, point_at
 from cogs.services import Services
-from config.settings import Settings, load
+from config.loading import load
+from config.settings import Settings
 from domain.job import Job, JobState
 from sandbox import Sandbox
 from sandbox.model import Channel, Message

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from backends.base import BackendFailed, Figures, Lookups
+from config.listening import LOOPBACK, ListenAddress
 from domain.errors import Code, InternalError, OperatorError
 from domain.job import JobState
 from jobs.metrics import DAY_SECONDS, GuildClasses, Metrics, Probes
@@ -119,7 +120,7 @@ async def test_the_pages_over_http(tmp_path: Path) -> None:
     async with open_house(tmp_path, working=False) as house, counted(house) as metrics:
         metrics.probes = Probes(lambda: {0: 0.05}, lambda: (7, 3))
         async with (
-            monitoring(metrics, lambda: checks, "127.0.0.1", 0) as port,
+            monitoring(metrics, lambda: checks, ListenAddress(LOOPBACK, 0)) as port,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
         ):
             assert (await client.get("/healthz")).status_code == 200
@@ -132,7 +133,7 @@ async def test_the_pages_over_http(tmp_path: Path) -> None:
             assert 'easel_discord_latency_seconds{shard="0"} 0.05' in page.text
             assert 'easel_card_edits_total{outcome="put_off"} 3.0' in page.text
             with pytest.raises(OperatorError):
-                async with monitoring(metrics, lambda: checks, "127.0.0.1", port):
+                async with monitoring(metrics, lambda: checks, ListenAddress(LOOPBACK, port)):
                     pass
 
 

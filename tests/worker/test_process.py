@@ -27,7 +27,7 @@ REAL_WORKER = """
 import logging, sys
 from pathlib import Path
 from backends.worker.serve import run_worker
-from config.settings import load
+from config.loading import load
 logging.basicConfig(level="INFO")
 settings = load({"EASEL_LOCAL_MODEL": "tiny"}, Path("/nonexistent"))
 sys.exit(run_worker(settings, host=None, port=None, uds=Path(sys.argv[1]), exit_with_stdin=True))

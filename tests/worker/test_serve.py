@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backends.worker.serve import listen_tcp, listen_uds, run_worker
-from config.settings import load
+from config.loading import load
 from domain.errors import Code, OperatorError
 from tests.worker.conftest import ROOT
 
@@ -19,7 +19,7 @@ SERVE = """
 import sys
 from pathlib import Path
 from backends.worker.serve import run_worker
-from config.settings import load
+from config.loading import load
 settings = load({"EASEL_LOCAL_MODEL": "tiny", "EASEL_GRACE_SECONDS": "1"}, Path("/nonexistent"))
 sys.exit(run_worker(settings, host=None, port=None, uds=Path(sys.argv[1]), exit_with_stdin=False))
 """
