@@ -44,8 +44,8 @@ Drive it from a test::
 
 World: ``discord.guild`` (Easel Studio) with #studio, #playground, #gallery-readonly (the bot may not send),
 #nsfw, the forum #ideas and the thread "Rainy day": ``discord.channel("playground")``. ``discord.furniture``
-has all by name, ``furniture.other_guild`` is the second guild. Without the bot: ``furniture.visited`` ("Book Club", with
-#chapters, ``furniture.book_club``), ``furniture.conversation`` (Alice and Bob) and ``furniture.group`` (the three):
+has all by name, ``furniture.other_guild`` is the second guild. Without the bot: ``furniture.visited`` ("Book Club", its
+#chapters is ``furniture.book_club``), ``furniture.conversation`` (Alice and Bob) and ``furniture.group`` (the three):
 only who has added the app to their account (Alice; ``world.application.installed_by``) finds its commands there, and
 it answers through the interaction alone, with five follow-ups. More: ``add_guild``, ``add_user``,
 ``world.add_channel``, ``overwrite(channel, discord.world.bot, deny=Permission.ATTACH_FILES)``,
