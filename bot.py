@@ -30,50 +30,29 @@ from command_line.doctor import examine
 from command_line.parser import parser
 from command_line.sandbox import sandboxed
 from command_line.terminal import ExitStatus, say
-from config.blocklist import load_blocklist
 from config.loading import load
 from config.logs import log_to_stderr
 from config.settings import Settings
 from db.album import AlbumStore
 from db.audit import AuditStore
-from db.confirmations import ConfirmationStore
-from db.database import Database
 from db.erasures import ErasureStore
 from db.folder import exclusive
-from db.guilds import GuildStore
-from db.jobs import JobStore
-from db.ledger import LedgerStore
 from db.reports import ReportStore
-from db.safety import SafetyStore
 from domain.errors import Code, EaselError, InternalError, OperatorError
-from jobs.administration import Administration
 from jobs.album import Album
 from jobs.attachments import Attachments
 from jobs.background import in_background
-from jobs.choosing import Chooser
-from jobs.classifier import Classifier
-from jobs.confirmations import Confirmations
-from jobs.dispatcher import Dispatcher
-from jobs.doorkeeper import Doorkeeper
+from jobs.classifier import configured_moderators
 from jobs.erasures import Erasures
-from jobs.estimates import Estimates
-from jobs.events import EventStream
-from jobs.fleet import Fleet
-from jobs.intake import Intake
+from jobs.heart import open_heart
 from jobs.metrics import Metrics
-from jobs.moderation import Moderation, Moderator, WordModerator
 from jobs.monitoring import monitoring
 from jobs.offering import Offering
 from jobs.originals import Originals
-from jobs.outbox import Outbox
-from jobs.pictures import Pictures
-from jobs.queue import Queue
-from jobs.quotas import Quotas
 from jobs.removal import Removal
 from jobs.reports import Reports
 from jobs.retention import keep_swept
 from jobs.safeguards import Safeguards
-from jobs.workshop import Workshop
 
 log = logging.getLogger("easel")
 
@@ -99,70 +78,22 @@ async def house(
     catalogue = await configured_catalogue(settings, backends)
     async with AsyncExitStack() as stack:
         path = stack.enter_context(exclusive(settings.easel_data_dir))
-        database = await stack.enter_async_context(Database.open(path))
-        boot = await database.boot(int(clock().timestamp() * 1000))
-        jobs, ledger, guilds = JobStore(database, boot), LedgerStore(database), GuildStore(database)
-        pictures = Pictures(
-            settings.easel_data_dir / "pictures",
-            limit_bytes=int(settings.easel_pictures_gb * 1024**3),
-            keep_seconds=settings.easel_pictures_days * 86400,
-        )
-        estimates = Estimates()
-        await estimates.learn_from(jobs)
-        events = EventStream()
-        outbox = Outbox(database, jobs, events)
-        fleet = Fleet(backends, clock)
-        quotas = Quotas(database, guilds, ledger, settings, clock)
-        administration = Administration(database, guilds, ledger, AuditStore(database), clock)
-        album = Album(database, AlbumStore(database), guilds, clock, settings.easel_favourites_days)
-        running = settings.easel_max_running_per_user
-        chooser = Chooser(database, guilds, ledger, catalogue, fleet, estimates, clock, running)
-        queue = Queue(database, jobs, fleet, chooser, clock)
-        stack.push_async_callback(queue.aclose)
-        dispatcher = Dispatcher(
-            Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock),
-            catalogue,
-            chooser,
-            grace_seconds=settings.easel_grace_seconds,
-            ring=outbox.ring,
-        )
-        confirmations = Confirmations(database, ConfirmationStore(), guilds, quotas, settings, clock)
-        safety = SafetyStore(database)
-        moderators: list[Moderator] = [WordModerator(load_blocklist(settings.easel_blocklist))]
-        if settings.easel_moderation_url is not None:
-            asking = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-            url, key = str(settings.easel_moderation_url), settings.easel_moderation_api_key
-            moderators.append(Classifier(asking, url, key, settings.easel_moderation_model))
-        moderation = Moderation(moderators)
-        intake = Intake(
-            database=database,
-            jobs=jobs,
-            ledger=ledger,
-            guilds=guilds,
-            quotas=quotas,
-            queue=queue,
-            pictures=pictures,
-            catalogue=catalogue,
-            settings=settings,
-            estimates=estimates,
-            events=events,
-            doorkeeper=Doorkeeper(database, guilds, safety, moderation, catalogue),
-            confirmations=confirmations,
-            clock=clock,
-            wake=dispatcher.wake,
-        )
+        moderators = await stack.enter_async_context(configured_moderators(settings))
+        heart = await stack.enter_async_context(open_heart(path, settings, catalogue, backends, moderators, clock))
+        database, jobs, pictures = heart.database, heart.jobs, heart.pictures
+        album = Album(database, AlbumStore(database), heart.guilds, clock, settings.easel_favourites_days)
         web = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         attachments = Attachments(web, [str(settings.discord_api_url), str(settings.discord_cdn_url)])
-        await stack.enter_async_context(dispatcher.running())
+        await stack.enter_async_context(heart.dispatcher.running())
         await stack.enter_async_context(in_background(keep_swept(pictures, album)))
         metrics = None
         if settings.easel_metrics_listen is not None:
             metrics = Metrics(
                 database=database,
                 jobs=jobs,
-                ledger=ledger,
-                fleet=fleet,
-                events=events,
+                ledger=heart.ledger,
+                fleet=heart.fleet,
+                events=heart.events,
                 clock=clock,
                 daily_budget=settings.daily_budget,
                 version=_version(),
@@ -172,30 +103,38 @@ async def house(
             settings=settings,
             catalogue=catalogue,
             order=backend_keys(backends),
-            intake=intake,
-            confirmations=confirmations,
+            intake=heart.intake,
+            confirmations=heart.confirmations,
             pictures=pictures,
             attachments=attachments,
-            dispatcher=dispatcher,
-            queue=queue,
+            dispatcher=heart.dispatcher,
+            queue=heart.queue,
             offering=Offering(
-                database, guilds, catalogue, chooser, quotas, fleet, estimates, backend_keys(backends), clock
+                database,
+                heart.guilds,
+                catalogue,
+                heart.chooser,
+                heart.quotas,
+                heart.fleet,
+                heart.estimates,
+                backend_keys(backends),
+                clock,
             ),
-            estimates=estimates,
-            quotas=quotas,
-            administration=administration,
-            erasures=Erasures(database, ErasureStore(database), jobs, pictures, dispatcher, clock),
-            safeguards=Safeguards(database, safety, AuditStore(database), clock),
+            estimates=heart.estimates,
+            quotas=heart.quotas,
+            administration=heart.administration,
+            erasures=Erasures(database, ErasureStore(database), jobs, pictures, heart.dispatcher, clock),
+            safeguards=Safeguards(database, heart.safety, AuditStore(database), clock),
             reports=Reports(ReportStore(database), clock, settings.easel_data_dir / "charts"),
-            outbox=outbox,
+            outbox=heart.outbox,
             removal=Removal(database, jobs, pictures),
             album=album,
             originals=Originals(pictures, catalogue, embeds=settings.easel_embed_parameters),
-            events=events,
+            events=heart.events,
             jobs=jobs,
             clock=clock,
             metrics=metrics,
-            loras=fleet.loras,
+            loras=heart.fleet.loras,
         )
 
 

@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from unittest.mock import patch
 
 from PIL import Image
 
@@ -190,21 +189,21 @@ async def simulation(
     """A house of its own in the folder, that takes in everything."""
     clock = Clock()
     backend = TimedBackend(clock, slots)
-    # Looks at the line rest from each other for the sake of others; here there are none.
-    with patch("jobs.queue.LONGEST_REST", 0.0):
-        async with open_house(
-            folder,
-            {"worker": backend},
-            clock=clock,
-            catalogue=models,
-            easel_default_daily_images=100_000,
-            easel_max_queued_per_user=1000,
-            easel_max_queued=100_000,
-            easel_max_running_per_user=max_running_per_user,
-        ) as house:
-            while not house.fleet.seconds_until_free():
-                await asyncio.sleep(0)
-            yield Simulation(house, backend, slots, max_running_per_user)
+    async with open_house(
+        folder,
+        {"worker": backend},
+        clock=clock,
+        catalogue=models,
+        # Looks at the line rest from each other for the sake of others; here there are none.
+        longest_rest=0.0,
+        easel_default_daily_images=100_000,
+        easel_max_queued_per_user=1000,
+        easel_max_queued=100_000,
+        easel_max_running_per_user=max_running_per_user,
+    ) as house:
+        while not house.fleet.seconds_until_free():
+            await asyncio.sleep(0)
+        yield Simulation(house, backend, slots, max_running_per_user)
 
 
 async def play(load: Simulation, wishes: Sequence[Wish], until: float = FOREVER) -> list[Played]:

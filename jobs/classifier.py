@@ -4,15 +4,19 @@ https://platform.openai.com/docs/api-reference/moderations
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Final
 
 import httpx
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
+from config.blocklist import load_blocklist
+from config.settings import Settings
 from domain.errors import Code, UserError
 from domain.request import ImageRequest
 from domain.safety import Blocked
-from jobs.moderation import ModeratorError, Verdict
+from jobs.moderation import Moderator, ModeratorError, Verdict, WordModerator
 
 SECONDS: Final = 2.0
 """A prompt waits no longer for its verdict: Discord wants the answer within three."""
@@ -91,3 +95,15 @@ class Classifier:
         if len(results) != len(texts):
             raise ModeratorError("its answer is not about what was asked")
         return results
+
+
+@asynccontextmanager
+async def configured_moderators(settings: Settings) -> AsyncIterator[Sequence[Moderator]]:
+    """Those that the settings want: words always, a classifier where one is named."""
+    words = WordModerator(load_blocklist(settings.easel_blocklist))
+    if settings.easel_moderation_url is None:
+        yield [words]
+        return
+    async with httpx.AsyncClient(trust_env=False) as client:
+        url, key = str(settings.easel_moderation_url), settings.easel_moderation_api_key
+        yield [words, Classifier(client, url, key, settings.easel_moderation_model)]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from db.database import Database
+from db.database import Connection, Database
 from db.jobs import JobStore
-from db.line import FairClocks, Waiting
+from db.line import FairClocks, Recent, Waiting
 from jobs.choosing import Chooser
 from jobs.fleet import Fleet
 from jobs.forecast import MOST_RECENT, RECENT_SECONDS, Prospects, UnderWay, forecast, overtaking
@@ -42,12 +42,15 @@ class Queue:
         fleet: Fleet,
         chooser: Chooser,
         clock: Callable[[], datetime],
+        longest_rest: float = LONGEST_REST,
     ) -> None:
+        """``longest_rest``: seconds between two looks at most, however long the first one was."""
         self._database = database
         self._jobs = jobs
         self._fleet = fleet
         self._chooser = chooser
         self._clock = clock
+        self._longest_rest = longest_rest
         self._looking = asyncio.Lock()
         self._rests_until = 0.0
         self._next_look: asyncio.Task[list[Standing]] | None = None
@@ -77,16 +80,23 @@ class Queue:
             line = await self._play_forward()
             # A long line is not looked at all the time: most of it belongs to acknowledgements.
             now = time.perf_counter()
-            self._rests_until = now + min(LONGEST_REST, REST_SHARE * (now - started))
+            self._rests_until = now + min(self._longest_rest, REST_SHARE * (now - started))
             return line
 
     async def _play_forward(self) -> list[Standing]:
-        async with self._database.reading() as reader:
-            waiting = await self._jobs.waiting(reader)
-            clocks = await self._jobs.clocks(reader)
-            members = await self._jobs.under_way(reader)
-            now = self._clock().timestamp()
-            recent = await self._jobs.recent(reader, round((now - RECENT_SECONDS) * 1000), MOST_RECENT)
+        now = self._clock().timestamp()
+
+        async def read(
+            reader: Connection,
+        ) -> tuple[list[Waiting], FairClocks, dict[str, tuple[int, int]], list[Recent]]:
+            return (
+                await self._jobs.waiting(reader),
+                await self._jobs.clocks(reader),
+                await self._jobs.under_way(reader),
+                await self._jobs.recent(reader, round((now - RECENT_SECONDS) * 1000), MOST_RECENT),
+            )
+
+        waiting, clocks, members, recent = await self._database.read(read)
         settings = await self._chooser.settings(job.guild_id for job in waiting)
         left = self._fleet.seconds_left()
         under_way = [UnderWay(*member, left.get(job_id, 0.0)) for job_id, member in members.items()]

@@ -7,7 +7,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,31 +19,14 @@ from backends.base import Backend
 from config.blocklist import load_blocklist
 from config.catalogue import Catalogue, Model
 from config.settings import Settings
-from db.audit import AuditStore
-from db.confirmations import ConfirmationStore
-from db.database import Database
-from db.guilds import GuildStore
-from db.jobs import JobStore
-from db.ledger import LedgerStore
-from db.safety import SafetyStore
 from domain.job import Job, JobState, Place
 from domain.quota import Subject, Unit
 from domain.request import ImageRequest, Kind
-from jobs.administration import Administration
-from jobs.choosing import Chooser
-from jobs.confirmations import Confirmations
-from jobs.dispatcher import Dispatcher
-from jobs.doorkeeper import Doorkeeper
-from jobs.estimates import Estimates
-from jobs.events import EventStream, StateChanged
-from jobs.fleet import Fleet
-from jobs.intake import Intake
-from jobs.moderation import Moderation, Moderator, WordModerator
-from jobs.outbox import Outbox
-from jobs.pictures import Pictures
-from jobs.queue import Queue
-from jobs.quotas import Asker, Quotas
-from jobs.workshop import Workshop
+from jobs.events import StateChanged
+from jobs.heart import Heart, open_heart
+from jobs.moderation import Moderator, WordModerator
+from jobs.queue import LONGEST_REST
+from jobs.quotas import Asker
 
 PATIENCE_SECONDS = 20
 """After which a test that waits for a state has failed; none waits this long when all is well."""
@@ -101,31 +84,12 @@ class Clock:
         return int(self.now.timestamp() * 1000)
 
 
-@dataclass
-class House:
-    """Everything below Discord, at hand for a test."""
+@dataclass(frozen=True)
+class House(Heart):
+    """The heart, at hand for a test."""
 
     clock: Clock
-    settings: Settings
-    catalogue: Catalogue
-    database: Database
-    boot: int
-    jobs: JobStore
-    ledger: LedgerStore
-    guilds: GuildStore
-    quotas: Quotas
-    administration: Administration
-    queue: Queue
-    pictures: Pictures
-    fleet: Fleet
-    estimates: Estimates
-    events: EventStream
-    outbox: Outbox
-    dispatcher: Dispatcher
-    intake: Intake
-    safety: SafetyStore
-    confirmations: Confirmations
-    _interactions: Iterator[int]
+    interactions: Iterator[int]
 
     async def ask(
         self,
@@ -143,7 +107,7 @@ class House:
         defaults = {"kind": Kind.IMAGINE, "model": model, "prompt": "a fox", "seed": 7}
         request = ImageRequest.model_validate(defaults | options)
         asker = Asker(Place(guild, channel, user), roles, surroundings=surroundings, age_restricted=age_restricted)
-        admission = await self.intake.submit(request, asker, interaction_id=next(self._interactions))
+        admission = await self.intake.submit(request, asker, interaction_id=next(self.interactions))
         return admission.job
 
     async def job(self, job_id: str) -> Job:
@@ -209,80 +173,22 @@ async def open_house(
     clock: Clock | None = None,
     catalogue: Catalogue = CATALOGUE,
     working: bool = True,
-    grace_seconds: float = 0.0,
     moderators: Sequence[Moderator] = (),
+    longest_rest: float = LONGEST_REST,
     **settings: Any,
 ) -> AsyncIterator[House]:
     """Open the house on a folder, as the process does at its start. ``working``: the dispatcher takes jobs."""
     clock = clock or Clock()
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = Settings.model_validate(
-        {"easel_data_dir": folder, "easel_max_queued_per_user": 1000, "easel_confirm_above_usd": 1} | settings
-    )
+    defaults = {"easel_max_queued_per_user": 1000, "easel_confirm_above_usd": 1, "easel_grace_seconds": 0}
+    chosen = Settings.model_validate({"easel_data_dir": folder} | defaults | settings)
+    moderators = moderators or [WordModerator(load_blocklist())]
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(folder / "easel.db"))
-        boot = await database.boot(clock.milliseconds)
-        jobs, ledger, guilds = JobStore(database, boot), LedgerStore(database), GuildStore(database)
-        pictures = Pictures(folder / "pictures", limit_bytes=10**9, keep_seconds=30 * 86400)
-        estimates, events = Estimates(), EventStream()
-        outbox = Outbox(database, jobs, events)
-        fleet = Fleet(backends or {}, clock)
-        quotas = Quotas(database, guilds, ledger, chosen, clock)
-        administration = Administration(database, guilds, ledger, AuditStore(database), clock)
-        workshop = Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock)
-        running = chosen.easel_max_running_per_user
-        chooser = Chooser(database, guilds, ledger, catalogue, fleet, estimates, clock, running)
-        queue = Queue(database, jobs, fleet, chooser, clock)
-        dispatcher = Dispatcher(
-            workshop,
-            catalogue,
-            chooser,
-            grace_seconds=grace_seconds,
-            ring=outbox.ring,
+        opening = open_heart(
+            folder / "easel.db", chosen, catalogue, backends or {}, moderators, clock, longest_rest=longest_rest
         )
-        confirmations = Confirmations(database, ConfirmationStore(), guilds, quotas, chosen, clock)
-        safety = SafetyStore(database)
-        moderation = Moderation(moderators or [WordModerator(load_blocklist())])
-        doorkeeper = Doorkeeper(database, guilds, safety, moderation, catalogue)
-        intake = Intake(
-            database=database,
-            jobs=jobs,
-            ledger=ledger,
-            guilds=guilds,
-            quotas=quotas,
-            queue=queue,
-            pictures=pictures,
-            catalogue=catalogue,
-            settings=chosen,
-            estimates=estimates,
-            events=events,
-            doorkeeper=doorkeeper,
-            confirmations=confirmations,
-            clock=clock,
-            wake=dispatcher.wake,
-        )
+        heart = await stack.enter_async_context(opening)
         if working:
-            await stack.enter_async_context(dispatcher.running())
-        yield House(
-            clock=clock,
-            settings=chosen,
-            catalogue=catalogue,
-            database=database,
-            boot=boot,
-            jobs=jobs,
-            ledger=ledger,
-            guilds=guilds,
-            quotas=quotas,
-            administration=administration,
-            queue=queue,
-            pictures=pictures,
-            fleet=fleet,
-            estimates=estimates,
-            events=events,
-            outbox=outbox,
-            dispatcher=dispatcher,
-            intake=intake,
-            safety=safety,
-            confirmations=confirmations,
-            _interactions=itertools.count(boot * 1_000_000),
-        )
+            await stack.enter_async_context(heart.dispatcher.running())
+        parts = {field.name: getattr(heart, field.name) for field in fields(heart)}
+        yield House(**parts | {"clock": clock, "interactions": itertools.count(heart.boot * 1_000_000)})

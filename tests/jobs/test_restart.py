@@ -93,7 +93,7 @@ async def test_it_is_started_three_times_at_most(tmp_path: Path) -> None:
 
 async def test_running_jobs_are_given_their_time(tmp_path: Path) -> None:
     going = asyncio.Event()
-    async with open_house(tmp_path, {"worker": local(going, Paint())}, grace_seconds=20) as house:
+    async with open_house(tmp_path, {"worker": local(going, Paint())}, easel_grace_seconds=20) as house:
         job = await house.ask()
         waiting = await house.ask()
         await house.reached(job.id, JobState.RUNNING)
