@@ -63,8 +63,8 @@ class QuotaCommands:
                 slash("caps", "Limit how many jobs may wait and run", self.caps, CAPS),
                 slash("confirm", "Set from which price on members are asked first", self.confirm, CONFIRM),
                 slash("export", "Get the ledger as a CSV file", self.export, DAYS_BACK),
-                slash("pause", "Take in nothing new in this server", self.pause),
-                slash("resume", "Take in jobs again", self.resume),
+                slash("pause", "Accept no new jobs in this server", self.pause),
+                slash("resume", "Accept jobs again", self.resume),
                 permissions=discord.Permissions(manage_guild=True),
             ),
         ]

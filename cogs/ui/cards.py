@@ -242,7 +242,7 @@ def seeds(job: Job, tasks: list[Task] | None = None) -> str:
 
 def _backend_and_why(job: Job) -> str:
     why = texts.reason(job.reason)
-    return f"{backend(job)} ({why})" if why else backend(job)
+    return say("{backend} ({why})", backend=backend(job), why=why) if why else backend(job)
 
 
 def backend(job: Job) -> str:

@@ -38,8 +38,8 @@ def form(models: Sequence[Model], *, negative: bool) -> discord.ui.Modal:
         ],
     )
     modal.add_item(discord.ui.Label(text=say("Model"), component=choice))
-    size = _text("size", say("e.g. 16:9, portrait or 1024x1024; empty: the usual one"), 20, short=True)
-    modal.add_item(discord.ui.Label(text=say("Size"), component=size))
+    size = _text("size", say("e.g. 16:9, portrait or 1024x1024"), 20, short=True)
+    modal.add_item(discord.ui.Label(text=say("Size"), description=say("Empty: the usual one."), component=size))
     seed = _text("seed", say("empty: a new one"), len(str(MAX_SEED)), short=True)
     modal.add_item(discord.ui.Label(text=say("Seed"), component=seed))
     # A stopped modal is sent but not remembered; what comes back is read from the interaction itself.

@@ -95,7 +95,7 @@ def _picture(task: Task) -> str:
 def _offer(job: Job) -> str:
     why = texts.reason(job.reason)
     offer = f"`{words.code(job.offer)}`" if job.offer is not None else say(texts.NOT_STARTED)
-    parts = [offer + (f" ({why})" if why else "")]
+    parts = [say("{backend} ({why})", backend=offer, why=why) if why else offer]
     if job.seconds is not None:
         parts.append(words.took(job.seconds))
     parts.append(words.price(job.cost))

@@ -40,7 +40,7 @@ def nsfw_policy(policy: NsfwPolicy) -> str:
         case NsfwPolicy.AGE_RESTRICTED:
             return say("in age-restricted channels alone")
         case NsfwPolicy.SPOILER:
-            return say("in age-restricted channels alone, behind a spoiler")
+            return say("age-restricted, behind a spoiler")
 
 
 def policy(value: Policy) -> str:
@@ -151,7 +151,7 @@ def _log(settings: GuildSettings, catalogue: Catalogue) -> str:
 
 
 def _paused(settings: GuildSettings, catalogue: Catalogue) -> str:
-    return say("**Paused** yes: nothing new is taken in") if settings.paused else say("**Paused** no")
+    return say("**Paused** yes: no new jobs are accepted") if settings.paused else say("**Paused** no")
 
 
 def _model(key: str, catalogue: Catalogue) -> str:

@@ -21,7 +21,7 @@ OPTION_UNREADABLE: Final = "One of the options could not be read. Pick it from t
 RESTARTING: Final = "I am being restarted. Please try again in a minute."
 CANCELLING: Final = "Cancelled job `{job}`."
 NOTHING_TO_CANCEL: Final = "You have nothing waiting or being painted here."
-NO_MODELS: Final = "Nothing can be painted with here."
+NO_MODELS: Final = "There is no model to paint with here."
 QUEUE_EMPTY: Final = "Nobody is waiting. The brush is yours: /imagine"
 HISTORY_EMPTY: Final = "You have not painted anything in this server yet. Try /imagine"
 NO_LIMITS: Final = "Nothing limits you here."
@@ -48,8 +48,8 @@ LOG_CHANNEL_OFF: Final = "Changes are not posted any more."
 LOG_CHANNEL_CLOSED: Final = "I could not post this in <#{channel}>: I need View Channel and Send Messages there."
 LOG_ENTRY: Final = "🛠️ <@{author}>: {text}"
 WEIGHT_SET: Final = "Jobs of members with <@&{role}> weigh {weight} in the line now (1 is what everybody has)."
-PAUSED: Final = "I take in nothing new in this server. What is waiting is still painted. /quotas resume ends it."
-RESUMED: Final = "I take in jobs again in this server."
+PAUSED: Final = "I accept no new jobs in this server. Those already waiting are still painted. /quotas resume ends it."
+RESUMED: Final = "I accept jobs again in this server."
 EXPORTED: Final = "Exported the ledger. Days back: {days}; rows: {rows}."
 EXPORT_CUT: Final = "There are more; only the newest fit."
 SENT_DIRECTLY: Final = "I can't post in <#{channel}> any more, so here is what you asked for there."
@@ -76,8 +76,8 @@ LEFT_THIS_HOUR: Final = "{amount} left this hour"
 LEFT_TODAY: Final = "{amount} left today"
 LEFT_THIS_WEEK: Final = "{amount} left this week"
 LEFT_THIS_MONTH: Final = "{amount} left this month"
-CONFIRMED: Final = "I have taken it in, for at most {price}."
-DECLINED: Final = "Then not. Nothing was painted, and nothing was charged."
+CONFIRMED: Final = "Accepted, for at most {price}."
+DECLINED: Final = "All right, I won't. Nothing was painted, and nothing was charged."
 HISTORY_TITLE: Final = "Your pictures"
 FAVOURITES_TITLE: Final = "Your favourites"
 FAVOURITES_EMPTY: Final = "You have no favourites in this server yet. Press ⭐ under a picture."
@@ -99,8 +99,12 @@ ORIGINAL_TOO_LARGE: Final = (
 REENCODED: Final = "Made smaller to fit into this server. The original: Details, then Original."
 READS: Final = "By estimate your prompt has about {tokens} of the {limit} tokens that {model} reads."
 READS_LESS: Final = (
-    "By estimate your prompt has about {tokens} tokens, and {model} reads the first {limit}. What matters most belongs "
-    "to the beginning."
+    "By estimate your prompt has about {tokens} tokens, and {model} reads the first {limit}. Put what matters "
+    "most first."
+)
+NEXT_SEEDS: Final = (
+    "{backend} can't blend one seed with another, so there is no subtle or strong here: this is the same with the "
+    "seeds that follow."
 )
 LEFT_OUT: Final = "{model} does not take everything that this was made with. Left out: {options}."
 REMOVED: Final = "removed"
@@ -139,7 +143,7 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     "for. If your prompt means something else, please word it differently.",
     Code.WORD_BLOCKED: "“{word}” is not allowed in this server. Please word it differently.",
     Code.ADULT_OFF: "Pictures for adults are switched off here. Please word it differently.",
-    Code.ADULT_NOT_HERE: "Pictures for adults belong into age-restricted channels, and this is none. "
+    Code.ADULT_NOT_HERE: "Pictures for adults belong in age-restricted channels, and this is not one. "
     "Please word it differently, or ask there.",
     Code.LIMITED_HERE: "`{option}` is {maximum} at the most in this server, and {value} is more.",
     Code.CHANNEL_NOT_ALLOWED: "The admins of this server let me paint in other channels: {channels:channels}",
@@ -166,7 +170,7 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     "server allow ({limit}). Wait for one, or /cancel one.",
     Code.QUEUE_FULL_HERE: "As many jobs are waiting in this server as its admins allow ({limit}). "
     "Please try again in a few minutes.",
-    Code.QUEUE_FULL: "The line is full: as many jobs are waiting as may ({limit}). Please try again in a few minutes.",
+    Code.QUEUE_FULL: "The line is full (jobs: {limit}). Please try again in a few minutes.",
     # ``filling.quota_exceeded`` says it better where it is known which quota.
     Code.QUOTA_EXCEEDED: "That is more than a quota here leaves. /quota shows what is left.",
     Code.PICTURE_TOO_LARGE: "The `image` is too large ({size:bytes}); the most is {limit:bytes}. Send a smaller file.",
@@ -177,8 +181,8 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.IMAGE_OR_LINK: "Give one picture: either an `image` or a `link`.",
     Code.LINK_NOT_DISCORDS: "The `link` has to lead to a message in this server or to a picture on Discord's own "
     "servers. Right-click a picture and choose Copy Link, or upload it.",
-    Code.NO_PICTURE_IN_MESSAGE: "There is no picture in that message that I can see. Of other people's messages I see "
-    "none by a link: open the message's menu, then Apps, then Edit picture.",
+    Code.NO_PICTURE_IN_MESSAGE: "I see no picture in that message. A link does not let me look into other people's "
+    "messages: open the message's menu, then Apps, then Edit picture.",
     Code.PICTURE_GONE: "The picture is not there any more. Please send it again.",
     Code.JOB_UNKNOWN: "There is no job `{job}` in this server. /history lists yours.",
     Code.JOB_NOT_YOURS: "That job is somebody else's. Only they, or members with Manage Messages, can do that.",
@@ -192,13 +196,12 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.NOTHING_TO_CHANGE: "Give at least one option: what shall be changed?",
     Code.NOT_IN_THE_LIST: "That is not in the list, so there is nothing to remove. /settings show tells what is.",
     Code.LAST_IN_THE_LIST: "That is the last one in the list. Allow another one first, or set `{option}` to allow all.",
-    Code.LIST_FULL: "The list can have {limit} entries, and it has so many. Remove one first; "
-    "of channels, a category counts as one.",
+    Code.LIST_FULL: "The list is full (entries: {limit}). Remove one first; of channels, a category counts as one.",
     Code.WORD_NOT_USABLE: "“{text}” can't be looked for: a word or phrase has letters or digits, and at most {limit} "
     "characters.",
     Code.PATTERN_NOT_USABLE: "That pattern can't be used: {problem}. Patterns are regular expressions in RE2's syntax.",
     Code.BLOCKED_ALREADY: "“{text}” is blocked already.",
-    Code.BLOCK_LIST_FULL: "{limit} of them can be blocked, and so many are. Remove one with /settings unblock first.",
+    Code.BLOCK_LIST_FULL: "The list is full (entries: {limit}). Remove one with /settings unblock first.",
     Code.NOT_BLOCKED: "“{text}” is not blocked here. /settings blocked lists what is.",
     Code.NOT_BANNED: "They are not banned here, so there is nothing to end. /settings bans lists who is.",
     Code.REPORTED_ALREADY: "You have reported this already. Thank you: it will be looked at.",
@@ -206,16 +209,16 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.NOT_A_RESULT: "That message carries no picture of mine.",
     Code.RULE_UNKNOWN: "There is no `rule` {rule} in this server. /quotas list shows all.",
     Code.NOT_EXEMPT: "That `member` is not exempt, so there is nothing to end. /quotas list shows who is.",
-    Code.PAUSED_IN_SERVER: "The admins of this server have paused me, so I take in nothing new. "
-    "What is waiting already is still painted.",
+    Code.PAUSED_IN_SERVER: "The admins of this server have paused me, so I accept no new jobs. "
+    "Those already waiting are still painted.",
     Code.COOLING_DOWN: "Members wait {seconds:duration} between two jobs in this server. "
     "You can ask again {ends_at:moment}.",
     Code.CONFIRMATION_GONE: "That question is too old, or it was answered already. If nothing is being painted, "
     "please ask again.",
     Code.DUPLICATE: "That was received already.",
     Code.CONTENT_FLAGGED: "The service's safety check did not let the picture through. Please word it differently.",
-    Code.CONTENT_WITHHELD: "What came of it belongs into an age-restricted channel, which this is not (any more), or "
-    "the server does not allow it, so it was not posted.",
+    Code.CONTENT_WITHHELD: "The picture was not posted: it belongs in an age-restricted channel, which this is not "
+    "(any more), or the server does not allow it.",
     Code.CANCELLED: "Cancelled.",
     Code.BOT_LACKS_PERMISSIONS: "I can't post pictures here: I need {permissions} in this channel. "
     "Ask an admin to allow that, or use another channel.",
@@ -230,8 +233,8 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     "The operator has to set its price.",
     Code.CHARTS_MISSING: "Charts can't be drawn here: matplotlib is not installed. The operator can add it "
     "(`pip install '.[charts]'`).",
-    Code.PAUSED_BY_OPERATOR: "My operator has paused me in all servers, so I take in nothing new. "
-    "What is waiting already is still painted.",
+    Code.PAUSED_BY_OPERATOR: "My operator has paused me in all servers, so I accept no new jobs. "
+    "Those already waiting are still painted.",
     Code.MODERATION_BROKEN: "The prompt could not be checked, and what is not checked is not sent to a hosted service. "
     "Please try again later; the operator finds more in the log.",
     Code.DISK_FULL: "There is no room left to keep pictures. The operator has to make some.",
@@ -250,7 +253,7 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.SETTING_INVALID: "The setting {setting} is wrong: {problem}",
     Code.DATA_DIR_IN_USE: "The data folder is in use by another process.",
     Code.DISCORD_REFUSED: "Discord did not allow that: {reason}",
-    Code.WORKER_DIED: "The painter stopped in the middle of this, more than once. Try a smaller size or fewer steps.",
+    Code.WORKER_DIED: "Painting this broke off more than once. Try a smaller size or fewer steps.",
     Code.TOO_MANY_STARTS: "This was started {starts} times and never finished, so it was given up.",
     Code.DEADLINE_PASSED: "This took too long and was given up. Please try again.",
     Code.DISCORD_UNREACHABLE: "Discord cannot be reached ({problem}). Check the network and DISCORD_API_URL.",
@@ -258,7 +261,8 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.OUTCOME_UNKNOWN: "The answer of {backend} was lost, so nobody can tell whether the picture was made. "
     "It is not sent again by itself.",
     Code.CHARTS_FAILED: "The charts could not be drawn. Please try again; the log may say more.",
-    Code.UNEXPECTED: "Something went wrong on our side (id `{incident}`). The log names it by that id.",
+    Code.UNEXPECTED: "Something went wrong on our side (id `{incident}`). Please try again; by that id the operator "
+    "finds it in the log.",
 }
 
 _KINSHIP: Final[Mapping[Kinship, str]] = {

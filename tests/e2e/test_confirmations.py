@@ -57,7 +57,7 @@ async def test_a_yes_brings_a_public_card_and_then_the_picture(
     result = await paid.result()
     assert not result.is_ephemeral
     assert result.pings.users == {alice.id}
-    await says(sandbox, asked, "taken it in, for at most $0.012")
+    await says(sandbox, asked, "Accepted, for at most $0.012")
     assert asked.buttons == []
     assert len(painter.calls) == 1
     [job] = await paid.jobs_of(alice.id)
@@ -90,7 +90,7 @@ async def test_a_double_click_is_one_job_and_an_old_button_answers_politely(
     await alice.click(asked, "Paint it")
     await alice.click(asked, str(confirm), raw=True)
     await paid.result()
-    await says(sandbox, asked, "taken it in")
+    await says(sandbox, asked, "Accepted")
     await paid.restart()
     late = await alice.click(asked, str(confirm), raw=True)
     await sandbox.wait_until(lambda: bool(late.followups), what="an answer to the old button")

@@ -117,7 +117,7 @@ async def test_a_channel_that_everybody_may_read_meanwhile_gets_nothing(
     assert job.failure is not None
     assert job.failure.code is Code.CONTENT_WITHHELD
     assert shown_in(sandbox, adults) == []
-    assert "belongs into an age-restricted channel" in await told_alone(sandbox, invocation)
+    assert "belongs in an age-restricted channel" in await told_alone(sandbox, invocation)
 
 
 @pytest.mark.parametrize("picture", [Paint(flagged=True), Paint()], ids=["marked", "not marked"])

@@ -138,7 +138,7 @@ async def test_the_whole_catalogue_fits_into_discords_limits(tmp_path: Path) -> 
 
 def test_nothing_to_paint_with() -> None:
     embed, view = offers.models([], 0)
-    assert (embed.description, view) == ("Nothing can be painted with here.", None)
+    assert (embed.description, view) == ("There is no model to paint with here.", None)
 
 
 @pytest.mark.parametrize("ruling", Ruling)
