@@ -46,7 +46,7 @@ class Bot:
         stack.push_async_callback(_ended, connection)
         self._stack = stack
         ready = asyncio.create_task(self.client.commands_synced.wait())
-        await asyncio.wait({ready, connection}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+        await asyncio.wait({ready, connection}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
         if connection.done():
             await connection
         assert ready.done(), "the bot did not get ready"
@@ -76,7 +76,7 @@ class Bot:
     async def until(self, job_id: str, *states: JobState) -> Job:
         """Wait until the job is in one of these states."""
         with self.services.events.listen() as events:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while (job := await self.job(job_id)).state not in states:
                     await anext(events)
         return job
