@@ -64,6 +64,8 @@ class ProgressCards:
         self._live: dict[str, _Live] = {}
         self._looked_up: set[str] = set()
         self._answering: dict[str, asyncio.Event] = {}
+        self._early: dict[str, cards.Progress] = {}
+        """What was told of jobs whose cards are not stored yet."""
         self._next_look = 0.0
         self._queue_moved = False
         self._work = asyncio.Event()
@@ -91,8 +93,12 @@ class ProgressCards:
     def answering(self, job_id: str) -> Iterator[None]:
         """While the interaction that brought the job in is being answered: its card is about to be stored."""
         event = self._answering[job_id] = asyncio.Event()
+        self._early[job_id] = cards.Progress()
         try:
             yield
+        except BaseException:
+            self._early.pop(job_id, None)
+            raise
         finally:
             del self._answering[job_id]
             event.set()
@@ -105,8 +111,11 @@ class ProgressCards:
     async def follow(self, job_id: str, shown: cards.Progress) -> None:
         """The job's card is stored and shows this; keep it up to date, or put away what came too late."""
         job = await self._services.jobs.get(job_id)
+        early = self._early.pop(job_id, None)
         if job is None or job.card is None:
             return
+        if early is not None and job.state in UNDER_WAY:
+            shown = early
         if job.state in _SHOWN:
             live = self._live.setdefault(job_id, _Live(job, job.card, shown))
             live.changed = live.changed or job.state is not JobState.QUEUED
@@ -211,10 +220,13 @@ class ProgressCards:
     def _state_changed(self, event: StateChanged) -> None:
         if event.state not in _SHOWN:
             self._live.pop(event.job_id, None)
+            self._early.pop(event.job_id, None)
             self._looked_up.discard(event.job_id)
             return
         live = self._live.get(event.job_id)
         if live is None:
+            if event.job_id in self._early and event.state in WAITING:
+                self._early[event.job_id] = cards.Progress()
             self._find(event.job_id)
             return
         if event.state in WAITING:
@@ -246,7 +258,10 @@ class ProgressCards:
     def _update(self, job_id: str, **changes: object) -> None:
         live = self._live.get(job_id)
         if live is None:
-            self._find(job_id)
+            if job_id in self._early:
+                self._early[job_id] = replace(self._early[job_id], **changes)  # type: ignore[arg-type]
+            else:
+                self._find(job_id)
             return
         live.progress = replace(live.progress, **changes)  # type: ignore[arg-type]
         live.changed = True

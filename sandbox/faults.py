@@ -36,7 +36,7 @@ class Fault:
     _released: asyncio.Event = field(default_factory=asyncio.Event)
     _struck: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def struck(self, timeout: float = 30.0) -> None:
+    async def struck(self, timeout: float = 60.0) -> None:
         """Wait until a request has run into this fault."""
         async with asyncio.timeout(timeout):
             await self._struck.wait()

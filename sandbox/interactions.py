@@ -80,9 +80,10 @@ class Interaction:
 class Interactions:
     """Creates interactions and takes the bot's answers to them."""
 
-    def __init__(self, world: World, messages: Messages) -> None:
+    def __init__(self, world: World, messages: Messages, acknowledge_seconds: float = ACKNOWLEDGE_SECONDS) -> None:
         self._world = world
         self._messages = messages
+        self._acknowledge_seconds = acknowledge_seconds
         self._by_id: dict[int, Interaction] = {}
         self._by_token: dict[str, Interaction] = {}
         self._watches: set[asyncio.Task[None]] = set()
@@ -141,7 +142,7 @@ class Interactions:
         await asyncio.gather(*self._watches, return_exceptions=True)
 
     async def _expire(self, interaction: Interaction) -> None:
-        await self._world.clock.wait_until(interaction.created_at + ACKNOWLEDGE_SECONDS)
+        await self._world.clock.wait_until(interaction.created_at + self._acknowledge_seconds)
         if interaction.state is State.WAITING:
             interaction.state = State.FAILED
             self._world.hub.publish(InteractionChanged(interaction))
@@ -160,7 +161,7 @@ class Interactions:
             raise errors.unknown_interaction()
         if interaction.state is State.ACKNOWLEDGED:
             raise errors.already_acknowledged()
-        if interaction.state is State.FAILED or now >= interaction.created_at + ACKNOWLEDGE_SECONDS:
+        if interaction.state is State.FAILED or now >= interaction.created_at + self._acknowledge_seconds:
             raise errors.unknown_interaction()
         callback = self._callback_type(interaction, body)
         self._answer(interaction, callback, body.get("data") or {}, files)

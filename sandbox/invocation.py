@@ -8,7 +8,7 @@ from sandbox.interactions import CallbackType, Interaction, State
 from sandbox.model import Json, Message, walk_components
 from sandbox.rest.call import Services
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 """Real seconds that the waiting calls wait unless told otherwise."""
 
 

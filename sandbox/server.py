@@ -18,7 +18,7 @@ from sandbox.events import ChannelUpdated
 from sandbox.faults import Faults
 from sandbox.gateway import HEARTBEAT_MS, Gateway
 from sandbox.hands import Hands
-from sandbox.interactions import Interaction, Interactions
+from sandbox.interactions import ACKNOWLEDGE_SECONDS, Interaction, Interactions
 from sandbox.invocation import TIMEOUT
 from sandbox.messages import Messages
 from sandbox.model import Channel, Guild, Message, Overwrite, User
@@ -61,6 +61,8 @@ class Sandbox:
         rate_limits: narrower or wider buckets.
         heartbeat_ms: what HELLO asks for.
         bot_name: the bot's user name.
+        acknowledge_seconds: how long an interaction waits for its acknowledgement. Discord's three seconds unless a
+            test is about something else and its machine may be busy.
     """
 
     def __init__(
@@ -74,12 +76,13 @@ class Sandbox:
         rate_limits: RateLimits | None = None,
         heartbeat_ms: int = HEARTBEAT_MS,
         bot_name: str = "Easel",
+        acknowledge_seconds: float = ACKNOWLEDGE_SECONDS,
     ) -> None:
         self.token = token
         self.clock: Clock = clock or SystemClock()
         self.world, self.furniture = default_world.build(self.clock, bot_name, granted_intents)
         self.messages = Messages(self.world)
-        self.interactions = Interactions(self.world, self.messages)
+        self.interactions = Interactions(self.world, self.messages, acknowledge_seconds)
         self.commands = Commands(self.world)
         self.gateway = Gateway(self.world, token, heartbeat_ms=heartbeat_ms)
         self.faults = Faults()
@@ -217,7 +220,7 @@ class Sandbox:
         """Wait until a condition on the sandbox's state holds, looking after every event and request."""
         await self.world.hub.wait(lambda: condition() or None, timeout, what)
 
-    async def wait_for_bot(self, command: str | None = None, timeout: float = 30.0) -> None:
+    async def wait_for_bot(self, command: str | None = None, timeout: float = 60.0) -> None:
         """Wait until a bot is online and (if named) has registered a command."""
 
         def ready() -> bool:

@@ -28,7 +28,7 @@ from jobs.moderation import Moderator, WordModerator
 from jobs.queue import LONGEST_REST
 from jobs.quotas import Asker
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 """After which a test that waits for a state has failed; none waits this long when all is well."""
 
 GUILD, CHANNEL, USER = 900, 800, 700

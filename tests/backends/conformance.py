@@ -192,7 +192,7 @@ async def worker_harness() -> AsyncIterator[Harness]:
             await serving
 
         async def settled() -> None:
-            async with asyncio.timeout(20), httpx.AsyncClient() as client:
+            async with asyncio.timeout(60), httpx.AsyncClient() as client:
                 while True:
                     health = HealthBody.model_validate_json((await client.get(f"{url}/health")).content)
                     if health.busy == health.waiting == 0:

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,15 +15,29 @@ from backends.wavespeed import WaveSpeedBackend
 from tests.backends.calls import CATALOGUE
 from tests.doubles import FakeClock
 from tests.servers.comfyui import ComfyUIServer
-from tests.servers.hosted import KEY
+from tests.servers.hosted import KEY, HostedServer
 from tests.servers.openai_images import OpenAIImagesServer
 from tests.servers.runware import RunwareServer
 from tests.servers.wavespeed import WaveSpeedServer
 
-QUICK = Timeouts(connect=20, write=20, read=20, pool=20, total=20)
+QUICK = Timeouts(connect=60, write=60, read=60, pool=60, total=60)
 """Far longer than anything on loopback takes, so that only silence runs into it."""
-IMPATIENT = Timeouts(connect=0.4, write=0.4, read=0.4, pool=0.4, total=0.5)
-"""For answers that never come."""
+IMPATIENT = Timeouts(connect=15, write=15, read=15, pool=15, total=15)
+"""For answers that never come: these seconds are over as soon as the server has fallen silent."""
+NEVER_CONNECTED = Timeouts(connect=0.05, write=60, read=60, pool=60, total=60)
+"""For connections that nobody takes."""
+
+
+def let_time_pass() -> None:
+    """Set the event loop's clock forward: whoever is ``IMPATIENT`` gives up now, however busy the machine is."""
+    loop = asyncio.get_running_loop()
+    until_now = loop.time
+    loop.time = lambda: until_now() + IMPATIENT.total + 1  # type: ignore[method-assign]
+
+
+def _arrange(server: HostedServer, given: dict[str, Any]) -> None:
+    """Where patience is short, it ends once the server is silent."""
+    server.when_silent = let_time_pass if given.get("timeouts") is IMPATIENT else None
 
 
 @pytest.fixture
@@ -33,6 +48,7 @@ def clock() -> FakeClock:
 @asynccontextmanager
 async def wavespeed(server: WaveSpeedServer, clock: FakeClock, **more: Any) -> AsyncIterator[WaveSpeedBackend]:
     """A backend that speaks to the server and never waits."""
+    _arrange(server, more)
     settings: dict[str, Any] = {
         "api_key": SecretStr(KEY),
         "base_url": server.url,
@@ -50,6 +66,7 @@ async def wavespeed(server: WaveSpeedServer, clock: FakeClock, **more: Any) -> A
 @asynccontextmanager
 async def runware(server: RunwareServer, clock: FakeClock, **more: Any) -> AsyncIterator[RunwareBackend]:
     """A backend that speaks to the server and never waits."""
+    _arrange(server, more)
     settings: dict[str, Any] = {
         "api_key": SecretStr(KEY),
         "base_url": f"{server.url}/v1",
@@ -67,6 +84,7 @@ async def runware(server: RunwareServer, clock: FakeClock, **more: Any) -> Async
 @asynccontextmanager
 async def comfyui(server: ComfyUIServer, fake: FakeClock, **more: Any) -> AsyncIterator[ComfyUIBackend]:
     """A backend that speaks to the server and never waits."""
+    _arrange(server, more)
     settings: dict[str, Any] = {
         "base_url": server.url,
         "slots": 1,
@@ -84,6 +102,7 @@ async def comfyui(server: ComfyUIServer, fake: FakeClock, **more: Any) -> AsyncI
 @asynccontextmanager
 async def openai(server: OpenAIImagesServer, fake: FakeClock, **more: Any) -> AsyncIterator[OpenAIImagesBackend]:
     """A backend that speaks to the server and never waits."""
+    _arrange(server, more)
     timeouts: Timeouts = more.setdefault("timeouts", QUICK)
     settings: dict[str, Any] = {
         "base_urls": [more.pop("base_url", server.url)],

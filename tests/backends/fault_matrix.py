@@ -29,7 +29,7 @@ from cogs.ui.texts import of_error, of_failure
 from config.catalogue import Offer
 from domain.money import MicroUSD, format_usd
 from tests.backends.calls import CATALOGUE, make_call, offer
-from tests.backends.conftest import IMPATIENT, QUICK, comfyui, openai, runware, wavespeed
+from tests.backends.conftest import IMPATIENT, NEVER_CONNECTED, QUICK, comfyui, openai, runware, wavespeed
 from tests.doubles import FakeClock
 from tests.servers.comfyui import ComfyUIServer
 from tests.servers.hosted import Fault, HostedServer
@@ -218,9 +218,11 @@ async def play(name: str, fault: str) -> Row:
             await server.stop()
         elif fault != "connect timeout":
             cases(vendor)[fault](server)
-        timeouts = IMPATIENT if "silence" in fault or fault == "connect timeout" else QUICK
+        timeouts = IMPATIENT if "silence" in fault else QUICK
         with nobody_accepts() as deaf:
-            more = {"base_url": deaf} if fault == "connect timeout" else {}
+            more: dict[str, Any] = {}
+            if fault == "connect timeout":
+                timeouts, more = NEVER_CONNECTED, {"base_url": deaf}
             async with vendor.make_backend(server, clock, timeouts=timeouts, **more) as backend:
                 ended, reads, charged = await _outcome(backend, vendor.offer)
         return Row(name, fault, ended, reads, charged, server.count("submit"), vendor.accepted(server))

@@ -145,7 +145,7 @@ async def test_an_edit_uploads_its_picture_and_uses_the_name_that_it_gets(
 
 async def test_steps_and_previews_are_told_as_they_come(server: ComfyUIServer, clock: FakeClock, call: Call) -> None:
     server.set_plan(plays=True)
-    async with asyncio.timeout(20), comfyui(server, clock, **PATIENT) as backend:
+    async with asyncio.timeout(60), comfyui(server, clock, **PATIENT) as backend:
         events = await collect(backend.run(call))
     assert [type(event) for event in events] == [Accepted, Working, Working, Progress, Progress, Preview, Made]
     assert [event.step for event in events if isinstance(event, Progress)] == [1, 2]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
-from tests.crash.stage import ROOT, Stage
+from tests.crash.stage import PATIENCE, ROOT, Stage
 from tests.servers.wavespeed import WaveSpeedServer
 
 
@@ -51,7 +51,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 @pytest.fixture
 async def stage(tmp_path: Path, worker_url: str) -> AsyncIterator[Stage]:
     """A sandbox and a stand-in for WaveSpeed; all bots end with the test."""
-    async with Sandbox() as discord, WaveSpeedServer() as wavespeed:
+    async with Sandbox(acknowledge_seconds=PATIENCE) as discord, WaveSpeedServer() as wavespeed:
         stage = Stage(discord, wavespeed, worker_url, tmp_path / "data")
         try:
             yield stage

@@ -20,7 +20,7 @@ from sandbox.model import Message
 from tests.servers.wavespeed import WaveSpeedServer
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds after which a test gives up waiting; nothing is timed."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -18,6 +18,8 @@ from sandbox import Sandbox
 from sandbox.model import Channel, Message
 from tests.doubles import ScriptedBackend
 
+PATIENCE_SECONDS = 60.0
+"""After which a test has failed: for the bot's acknowledgements as well, since a busy machine is not what is tested."""
 OPENAPI = Path(__file__).parents[3] / "shared" / "discord" / "openapi.json"
 
 
@@ -46,7 +48,7 @@ class Bot:
         stack.push_async_callback(_ended, connection)
         self._stack = stack
         ready = asyncio.create_task(self.client.commands_synced.wait())
-        await asyncio.wait({ready, connection}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+        await asyncio.wait({ready, connection}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_SECONDS)
         if connection.done():
             await connection
         assert ready.done(), "the bot did not get ready"
@@ -76,7 +78,7 @@ class Bot:
     async def until(self, job_id: str, *states: JobState) -> Job:
         """Wait until the job is in one of these states."""
         with self.services.events.listen() as events:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while (job := await self.job(job_id)).state not in states:
                     await anext(events)
         return job
@@ -109,16 +111,24 @@ class Bot:
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
-    await asyncio.wait({task}, timeout=10)
+    await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
     if not task.done():
         task.cancel()
         await asyncio.wait({task})
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine neither defers answers nor takes a double click for two; tests about these say so themselves."""
+    monkeypatch.setattr("cogs.answers.FAST_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("cogs.client.DOUBLE_CLICK_SECONDS", PATIENCE_SECONDS)
+
+
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     """A Discord of our own; a request or an answer that Discord's description does not know fails the test."""
-    async with Sandbox(openapi=OPENAPI if OPENAPI.is_file() else None) as running:
+    openapi = OPENAPI if OPENAPI.is_file() else None
+    async with Sandbox(openapi=openapi, acknowledge_seconds=PATIENCE_SECONDS) as running:
         yield running
         assert running.violations == []
 

@@ -7,10 +7,11 @@ from PIL import Image
 
 from backends.base import Loading, Preview, Progress
 from domain.job import JobState
+from jobs.events import StepDone
 from sandbox import Sandbox
 from sandbox.model import File
 from tests.doubles import Paint, ScriptedBackend, Steps
-from tests.e2e.conftest import Bot
+from tests.e2e.conftest import PATIENCE_SECONDS, Bot
 
 
 def picture(size: tuple[int, int] = (64, 48)) -> File:
@@ -48,6 +49,25 @@ async def test_progress_is_seen_on_the_card_and_cancel_is_offered(
     invocation = await sandbox.user("alice").slash(sandbox.studio, "imagine", prompt="a red circle")
     card = await invocation.response()
     assert [button.label for button in card.buttons] == ["Cancel"]
+    await sandbox.wait_until(lambda: "step 4 of 4" in card.text, what="the last step on the card")
+    go_on.set()
+    await bot.result()
+
+
+async def test_steps_taken_before_the_card_is_there_are_shown_on_it(
+    bot: Bot, sandbox: Sandbox, painter: ScriptedBackend
+) -> None:
+    go_on = asyncio.Event()
+    painter.script = (Steps(4), go_on, Paint())
+    held = sandbox.faults.hold("/callback$")
+    with bot.services.events.listen() as events:
+        invocation = await sandbox.user("alice").slash(sandbox.studio, "imagine", prompt="a red circle")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for event in events:
+                if isinstance(event, StepDone) and event.step == 4:
+                    break
+    held.release()
+    card = await invocation.response()
     await sandbox.wait_until(lambda: "step 4 of 4" in card.text, what="the last step on the card")
     go_on.set()
     await bot.result()

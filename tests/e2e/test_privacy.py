@@ -51,7 +51,7 @@ async def test_deleting_asks_first_and_then_leaves_nothing(bot: Bot, sandbox: Sa
     [message] = [m for m in sandbox.messages_in(sandbox.studio) if "secret" in m.text]
     await bot.gone(message)
     await sandbox.wait_until(lambda: not bot.services.pictures.path(file).exists(), what="the file's end")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await bot.job(job_id)).place.user_id:
             await asyncio.sleep(0.01)
     assert await bot.jobs_of(alice.id) == []
@@ -72,7 +72,7 @@ async def test_what_is_being_painted_is_cancelled_and_forgotten_after_a_restart(
     await bot.services.erasures.ask(alice.id)
     await bot.restart()
     await bot.gone(card)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await bot.job(job.id)).place.user_id:
             await asyncio.sleep(0.05)
     assert (await bot.job(job.id)).request.prompt == "…"

@@ -22,7 +22,7 @@ async def allow(bot: Bot, sandbox: Sandbox, policy: NsfwPolicy) -> None:
 
 async def restrict(bot: Bot, sandbox: Sandbox, channel: Channel, restricted: bool) -> None:
     """Change the channel, and wait until the bot knows."""
-    known = asyncio.create_task(bot.client.wait_for("guild_channel_update", timeout=30))
+    known = asyncio.create_task(bot.client.wait_for("guild_channel_update", timeout=60))
     await asyncio.sleep(0)
     sandbox.set_age_restricted(channel, restricted)
     await known

@@ -31,7 +31,7 @@ async def wants(house: House, guild: int = GUILD, **settings: object) -> None:
 
 async def looked_at(house: House) -> None:
     """Every backend has said how it is."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not all(health.slots for health in house.fleet.health().values()):
             await asyncio.sleep(0)
 

@@ -174,7 +174,7 @@ async def test_a_sibling_that_is_accepted_after_the_refusal_binds_the_job(tmp_pa
     one.scripts.extend([[REFUSED], [go, Accept(), Paint(cost=COST)]])
     async with two(tmp_path, one, other) as house:
         job = await house.ask("hosted", count=2)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while [task.state for task in (await house.job(job.id)).tasks] != [TaskState.PENDING, TaskState.SUBMITTING]:
                 await asyncio.sleep(0)
         go.set()
@@ -192,7 +192,7 @@ async def test_a_sibling_that_is_lost_after_the_refusal_binds_the_job(tmp_path: 
     one.scripts.extend([[REFUSED], [go, OutcomeUnknown(EaselError(Code.OUTCOME_UNKNOWN, backend="wavespeed"))]])
     async with two(tmp_path, one, other) as house:
         job = await house.ask("hosted", count=2)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while [task.state for task in (await house.job(job.id)).tasks] != [TaskState.PENDING, TaskState.SUBMITTING]:
                 await asyncio.sleep(0)
         go.set()
@@ -277,7 +277,7 @@ async def test_a_refused_key_holds_a_backend_until_it_says_that_it_is_well(tmp_p
         assert (job.state, len(one.calls)) == (JobState.FAILED, 1), "nobody waits for the operator"
         house.clock.advance(61)
         house.fleet.look_again()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while house.fleet.is_suspended("wavespeed"):
                 await asyncio.sleep(0)
         job = await house.reached((await house.ask("paid")).id, *OVER)
@@ -344,7 +344,7 @@ async def test_one_submit_is_accepted_over_both_servers(tmp_path: Path, name: st
     async with servers(impatient="silence" in name) as pair:
         catalogue = SHIPPED.restricted_to(["wavespeed", "runware"], [])
         async with open_house(tmp_path, pair.backends, catalogue=catalogue) as house:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while len([one for one in house.fleet.health().values() if one.slots]) < 2:
                     await asyncio.sleep(0)
             if case.fault is None:

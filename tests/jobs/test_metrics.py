@@ -46,7 +46,7 @@ async def counted(house: House) -> AsyncIterator[Metrics]:
 
 async def value(metrics: Metrics, sample: str, wanted: float | None = None) -> float | None:
     """A sample as Prometheus would read it; with ``wanted``, once it says so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             page = (await metrics.page()).decode()
             found = re.search(rf"^{re.escape(sample)} (\S+)$", page, re.MULTILINE)

@@ -107,7 +107,7 @@ async def connect(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
                 await running
 
             stack.push_async_callback(stop)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await bot.wait_until_ready()
             return bot
 

@@ -39,7 +39,7 @@ async def page(sandbox: Sandbox) -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         opened = await browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark")
-        opened.set_default_timeout(5_000)
+        opened.set_default_timeout(60_000)
         opened.on("pageerror", lambda error: thrown.append(str(error)))
         opened.on("console", lambda message: thrown.append(message.text) if message.type == "error" else None)
         await opened.goto(sandbox.url)

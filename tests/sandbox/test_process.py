@@ -19,7 +19,7 @@ async def start(*arguments: str) -> tuple[Process, str]:
         sys.executable, "-m", "sandbox", "--port", "0", *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=ROOT
     )
     assert process.stdout is not None
-    line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+    line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
     assert line.startswith("sandbox ready http://127.0.0.1:")
     return process, line.split()[-1]
 
@@ -34,7 +34,7 @@ async def test_it_serves_and_stops_when_stdin_ends() -> None:
             assert (await response.json())["username"] == "Easel"
     assert process.stdin is not None
     process.stdin.close()
-    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
 async def test_sigterm_ends_it_cleanly_with_a_page_open() -> None:
@@ -45,7 +45,7 @@ async def test_sigterm_ends_it_cleanly_with_a_page_open() -> None:
         async with session.get(f"{url}sandbox/events?user={me}") as stream:
             assert await stream.content.readline()
             process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(process.wait(), 10) == 0
+            assert await asyncio.wait_for(process.wait(), 60) == 0
     assert process.stderr is not None
     assert await process.stderr.read() == b""
 
@@ -56,10 +56,10 @@ async def test_a_taken_port_is_one_clear_line() -> None:
     second = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "sandbox", "--port", port, stdout=PIPE, stderr=PIPE, cwd=ROOT
     )
-    _, complaint = await asyncio.wait_for(second.communicate(), 20)
+    _, complaint = await asyncio.wait_for(second.communicate(), 60)
     assert second.returncode == 1
     assert complaint.decode().startswith(f"sandbox: cannot listen on port {port}:")
     assert complaint.count(b"\n") == 1
     assert first.stdin is not None
     first.stdin.close()
-    assert await asyncio.wait_for(first.wait(), 10) == 0
+    assert await asyncio.wait_for(first.wait(), 60) == 0

@@ -68,6 +68,8 @@ class HostedServer:
         self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._runner: web.AppRunner | None = None
         self.url = ""
+        self.when_silent: Callable[[], None] | None = None
+        """Called once a request has come that is never answered: then a test lets time pass."""
 
     # What a test does.
 
@@ -128,6 +130,8 @@ class HostedServer:
 
     async def inject(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         if fault.silent:
+            if self.when_silent is not None:
+                self.when_silent()
             await asyncio.Event().wait()
         if fault.cut == "middle":
             response = web.StreamResponse(status=fault.status, headers=fault.headers)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.worker.conftest import ROOT
 
-STARTING_SECONDS = 120
+STARTING_SECONDS = 300
 
 
 class Worker:

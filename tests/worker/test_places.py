@@ -18,7 +18,7 @@ from tests.building import Clock, House, open_house
 from tests.worker.conftest import ROOT
 from tests.worker.processes import Worker
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 """Workers load torch anew while other tests compute."""
 
 
