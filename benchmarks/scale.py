@@ -28,12 +28,12 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import jobs.dispatcher
 from backends.base import Call, Events, Health, HealthState, Made
 from domain.job import JobState, Place
 from domain.request import ImageRequest, Kind
 from jobs.events import StateChanged
 from jobs.quotas import Asker
+from jobs.rests import Rests
 from tests.building import Clock, House, open_house
 
 COUNTS: Final = (1, 2, 4)
@@ -163,6 +163,7 @@ async def one(gpus: int, members: int, load: float, jobs: int, seconds: float, f
         folder,
         {"worker": Gpus(gpus, seconds, timetable)},
         clock=clock,
+        rests=Rests(fruitless=0.001),
         easel_default_daily_images=100_000,
         easel_max_queued=1_000_000,
     ) as house:
@@ -222,7 +223,6 @@ def print_row(row: Row, seconds: float) -> None:
 
 
 async def main() -> None:
-    jobs.dispatcher.FRUITLESS_SECONDS = 0.001  # type: ignore[misc]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpus", default="1,8,64")
     parser.add_argument("--members", default="1000,100000,1000000")

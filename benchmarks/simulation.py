@@ -20,6 +20,7 @@ from config.catalogue import Catalogue
 from domain.job import Place
 from domain.request import ImageRequest, Kind
 from jobs.quotas import Asker
+from jobs.rests import Rests
 from tests.building import CHANNEL, GUILD, Clock, House, model, offer, open_house
 
 FOREVER = float("inf")
@@ -195,7 +196,7 @@ async def simulation(
         clock=clock,
         catalogue=models,
         # Looks at the line rest from each other for the sake of others; here there are none.
-        longest_rest=0.0,
+        rests=Rests(forecast=0.0),
         easel_default_daily_images=100_000,
         easel_max_queued_per_user=1000,
         easel_max_queued=100_000,

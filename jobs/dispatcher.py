@@ -19,13 +19,13 @@ from db.database import Transaction
 from db.jobs import StaleMoveError
 from db.line import FairClocks, Waiting
 from domain.errors import Code, UserError
-from domain.job import EDGES, MAX_STARTS, TASK_OVER, UNDER_WAY, Failure, Job, JobState, TaskState
-from domain.money import MicroUSD
-from domain.quota import Unit
+from domain.job import TASK_OVER, UNDER_WAY, Failure, Job, JobState, TaskState
 from jobs.choosing import Chooser, wishes_of
 from jobs.events import QueueMoved, StateChanged
 from jobs.fairness import charge, fair_order
+from jobs.rests import Rests
 from jobs.run import JobRun
+from jobs.takeover import Moved, Resumable, take_over
 from jobs.workshop import Workshop, conclude
 
 log = logging.getLogger(__name__)
@@ -35,14 +35,9 @@ AFFINITY_SECONDS: Final = 20.0
 about what a swap of the full-size weights costs."""
 AFFINITY_LOOK_AHEAD: Final = 100
 """Jobs in fair order among which one is sought that finds its model loaded."""
-MEND_SECONDS: Final = 10.0
-"""Until what an error of ours (a disk that is full, say) left undone is tried again."""
-
 
 _TOLD_FIRST: Final = (Ruling.TURNED_DOWN, Ruling.NEEDS_OPERATOR, Ruling.CANNOT)
 """What people read where no offer is left for several reasons."""
-FRUITLESS_SECONDS: Final = 0.05
-"""Between two looks at the line where the first found nothing to start and no slot has become free."""
 
 
 class Dispatcher:
@@ -56,12 +51,14 @@ class Dispatcher:
         *,
         grace_seconds: float,
         ring: Callable[[], None],
+        rests: Rests,
     ) -> None:
         self._workshop = workshop
         self._catalogue = catalogue
         self._chooser = chooser
         self._grace_seconds = grace_seconds
         self._ring = ring
+        self._rests = rests
         self._runs: dict[str, JobRun] = {}
         self._followers: set[asyncio.Task[None]] = set()
         self._resuming: set[asyncio.Task[None]] = set()
@@ -74,6 +71,11 @@ class Dispatcher:
     def wake(self) -> None:
         """Something changed that may let a job start."""
         self._wake.set()
+
+    @property
+    def under_way(self) -> frozenset[str]:
+        """Ids of the jobs that are being followed to their end."""
+        return frozenset(self._runs)
 
     def _room_made(self) -> None:
         # Whoever waits for a backend that went down or came up reads so.
@@ -135,19 +137,17 @@ class Dispatcher:
                 pause = min((seconds for seconds in (mended, started) if seconds is not None), default=None)
             except Exception:
                 # The boundary of one look at the queue: the database may be well again at the next.
-                log.exception("no job can be started; trying again in %.0f s", MEND_SECONDS)
-                pause = MEND_SECONDS
+                log.exception("no job can be started; trying again in %.0f s", self._rests.mend)
+                pause = self._rests.mend
             # This look found nothing to start: newcomers alone change that only now and then, room does at once.
-            await _set_within(self._room, FRUITLESS_SECONDS)
+            await _set_within(self._room, self._rests.fruitless)
             await _set_within(self._wake, pause)
 
     async def _start_all(self) -> float | None:
         """Start every job that can run now; returns the seconds until one more might (None: until woken)."""
         while True:
             now = self._workshop.clock().timestamp()
-            async with self._workshop.database.reading() as reader:
-                waiting = await self._workshop.jobs.waiting(reader)
-                clocks = await self._workshop.jobs.clocks(reader)
+            waiting, clocks = await self._workshop.database.read(self._workshop.jobs.line)
             ready = [job for job in waiting if job.not_before <= now * 1000]
             if not await self._start_first(ready, clocks, now):
                 pauses = [job.not_before / 1000 - now for job in waiting if job.not_before > now * 1000]
@@ -295,8 +295,8 @@ class Dispatcher:
             await run.to_end()
         except Exception:
             # Its state is as the database says: we go on from there as the next start of the bot would.
-            log.exception("job %s was left as it is, for %.0f s", run.job_id, MEND_SECONDS)
-            self._left[run.job_id] = asyncio.get_running_loop().time() + MEND_SECONDS
+            log.exception("job %s was left as it is, for %.0f s", run.job_id, self._rests.mend)
+            self._left[run.job_id] = asyncio.get_running_loop().time() + self._rests.mend
         finally:
             del self._runs[run.job_id]
             self._workshop.fleet.forget(place, run.job_id)
@@ -346,67 +346,20 @@ class Dispatcher:
         return min((due - now for due in self._left.values()), default=None)
 
     async def _go_on_with(self, job: Job) -> None:
-        offer = self._offer(job.offer, job) if job.offer else None
-        backend = self._workshop.fleet.backend(offer.backend) if offer else None
-        resumes = backend is not None and backend.resumes
-        jobs = self._workshop.jobs
-        async with self._workshop.database.transaction() as tx:
-            await jobs.adopt(tx, job.id)
-            await self._resolve_open_tasks(tx, job, offer, backend)
-            current = await jobs.fetch(tx, job.id)
-            assert current is not None
-            still_open = [task for task in current.tasks if task.state not in TASK_OVER]
-            state = current.state
-            if not still_open:
-                state = await conclude(self._workshop, tx, current, offer)
-            elif not resumes:
-                await jobs.requeue(tx, job.id, state, not_before=0, worker_died=False)
-                state = JobState.QUEUED
-        if state is not current.state:
-            self._announce(job.id, state)
-        elif offer is not None and backend is not None:
-            task = asyncio.create_task(self._resume(current, offer, backend))
-            self._resuming.add(task)
-            task.add_done_callback(self._resuming.discard)
+        taken = await take_over(self._workshop, self._catalogue, job)
+        match taken:
+            case Moved():
+                self._announce(job.id, taken.state)
+            case Resumable():
+                task = asyncio.create_task(self._resume(taken))
+                self._resuming.add(task)
+                task.add_done_callback(self._resuming.discard)
+            case _:
+                assert_never(taken)
 
-    async def _resolve_open_tasks(
-        self, tx: Transaction, job: Job, offer: Offer | None, backend: Backend | None
-    ) -> None:
-        """Decide what became of pictures that were under way when the process ended."""
-        jobs = self._workshop.jobs
-        by_state: dict[TaskState, list[int]] = {state: [] for state in TaskState}
-        for task in job.tasks:
-            by_state[task.state].append(task.index)
-        pending, submitting, accepted = (
-            by_state[state] for state in (TaskState.PENDING, TaskState.SUBMITTING, TaskState.ACCEPTED)
-        )
-        unknown = Failure(Code.OUTCOME_UNKNOWN)
-        if offer is not None:
-            cost = offer.price_of(job.request)
-        else:
-            cost = MicroUSD(await self._workshop.ledger.held(tx, job.id, Unit.MONEY) // len(job.tasks))
-        if backend is not None and backend.resumes:
-            if backend.repeatable_submit:
-                await jobs.pending_task(tx, job.id, submitting)
-            else:
-                await jobs.end_tasks(tx, job.id, submitting, TaskState.UNKNOWN, unknown, cost)
-            return
-        # Nobody is left to ask. What may have been paid for is not sent again, what was not sent may be.
-        if offer is None or offer.is_paid or JobState.QUEUED not in EDGES[job.state]:
-            await jobs.end_tasks(tx, job.id, submitting + accepted, TaskState.UNKNOWN, unknown, cost)
-            submitting, accepted = [], []
-        if job.starts >= MAX_STARTS or JobState.QUEUED not in EDGES[job.state]:
-            failure = Failure(Code.TOO_MANY_STARTS, {"starts": job.starts})
-            await jobs.end_tasks(tx, job.id, pending + submitting + accepted, TaskState.FAILED, failure)
-
-    def _offer(self, key: str, job: Job) -> Offer | None:
-        """An offer of the job's; None where it has left the catalogue, or nobody knows its price any more."""
-        offer = self._catalogue.offer(key)
-        return offer if offer is not None and offer.known_price_of(job.request) is not None else None
-
-    async def _resume(self, job: Job, offer: Offer, backend: Backend) -> None:
-        place = await self._workshop.fleet.take(offer.backend)
-        self._follow(job, offer, backend, place)
+    async def _resume(self, taken: Resumable) -> None:
+        place = await self._workshop.fleet.take(taken.offer.backend)
+        self._follow(taken.job, taken.offer, taken.backend, place)
 
 
 def _may_start(choice: Choice | NoChoice) -> bool:

@@ -29,8 +29,9 @@ from jobs.intake import Intake
 from jobs.moderation import Moderation, Moderator
 from jobs.outbox import Outbox
 from jobs.pictures import Pictures
-from jobs.queue import LONGEST_REST, Queue
+from jobs.queue import Queue
 from jobs.quotas import Quotas
+from jobs.rests import Rests
 from jobs.workshop import Workshop
 
 
@@ -70,12 +71,13 @@ async def open_heart(
     moderators: Sequence[Moderator],
     clock: Callable[[], datetime],
     *,
-    longest_rest: float = LONGEST_REST,
+    rests: Rests | None = None,
 ) -> AsyncIterator[Heart]:
     """Open the database at ``path`` and put the heart together over it; one start of the bot is one boot.
 
-    ``backends`` stand under the names of their places. ``longest_rest``: see ``jobs.queue.Queue``.
+    ``backends`` stand under the names of their places.
     """
+    rests = rests or Rests()
     async with Database.open(path) as database:
         boot = await database.boot(int(clock().timestamp() * 1000))
         jobs, ledger, guilds = JobStore(database, boot), LedgerStore(database), GuildStore(database, outside(catalogue))
@@ -94,13 +96,14 @@ async def open_heart(
         chooser = Chooser(
             database, guilds, ledger, catalogue, fleet, estimates, clock, settings.easel_max_running_per_user
         )
-        queue = Queue(database, jobs, fleet, chooser, clock, longest_rest)
+        queue = Queue(database, jobs, fleet, chooser, clock, rests)
         dispatcher = Dispatcher(
             Workshop(database, jobs, ledger, pictures, fleet, estimates, events, clock),
             catalogue,
             chooser,
             grace_seconds=settings.easel_grace_seconds,
             ring=outbox.ring,
+            rests=rests,
         )
         confirmations = Confirmations(database, ConfirmationStore(), guilds, quotas, settings, clock)
         intake = Intake(

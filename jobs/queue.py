@@ -13,11 +13,10 @@ from db.line import FairClocks, Recent, Waiting
 from jobs.choosing import Chooser
 from jobs.fleet import Fleet
 from jobs.forecast import MOST_RECENT, RECENT_SECONDS, Prospects, UnderWay, forecast, overtaking
+from jobs.rests import Rests
 
 REST_SHARE: Final = 4.0
-"""A look at the line is followed by a rest of so many times its length …"""
-LONGEST_REST: Final = 0.2
-"""… but by no more seconds than these."""
+"""A look at the line is followed by a rest of so many times its length, up to ``Rests.forecast``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +41,14 @@ class Queue:
         fleet: Fleet,
         chooser: Chooser,
         clock: Callable[[], datetime],
-        longest_rest: float = LONGEST_REST,
+        rests: Rests,
     ) -> None:
-        """``longest_rest``: seconds between two looks at most, however long the first one was."""
         self._database = database
         self._jobs = jobs
         self._fleet = fleet
         self._chooser = chooser
         self._clock = clock
-        self._longest_rest = longest_rest
+        self._rests = rests
         self._looking = asyncio.Lock()
         self._rests_until = 0.0
         self._next_look: asyncio.Task[list[Standing]] | None = None
@@ -80,7 +78,7 @@ class Queue:
             line = await self._play_forward()
             # A long line is not looked at all the time: most of it belongs to acknowledgements.
             now = time.perf_counter()
-            self._rests_until = now + min(self._longest_rest, REST_SHARE * (now - started))
+            self._rests_until = now + min(self._rests.forecast, REST_SHARE * (now - started))
             return line
 
     async def _play_forward(self) -> list[Standing]:

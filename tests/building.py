@@ -25,8 +25,8 @@ from domain.request import ImageRequest, Kind
 from jobs.events import StateChanged
 from jobs.heart import Heart, open_heart
 from jobs.moderation import Moderator, WordModerator
-from jobs.queue import LONGEST_REST
 from jobs.quotas import Asker
+from jobs.rests import Rests
 
 PATIENCE_SECONDS = 60
 """After which a test that waits for a state has failed; none waits this long when all is well."""
@@ -174,7 +174,7 @@ async def open_house(
     catalogue: Catalogue = CATALOGUE,
     working: bool = True,
     moderators: Sequence[Moderator] = (),
-    longest_rest: float = LONGEST_REST,
+    rests: Rests | None = None,
     **settings: Any,
 ) -> AsyncIterator[House]:
     """Open the house on a folder, as the process does at its start. ``working``: the dispatcher takes jobs."""
@@ -184,9 +184,7 @@ async def open_house(
     chosen = Settings.model_validate({"easel_data_dir": folder} | defaults | settings)
     moderators = moderators or [WordModerator(load_blocklist())]
     async with AsyncExitStack() as stack:
-        opening = open_heart(
-            folder / "easel.db", chosen, catalogue, backends or {}, moderators, clock, longest_rest=longest_rest
-        )
+        opening = open_heart(folder / "easel.db", chosen, catalogue, backends or {}, moderators, clock, rests=rests)
         heart = await stack.enter_async_context(opening)
         if working:
             await stack.enter_async_context(heart.dispatcher.running())

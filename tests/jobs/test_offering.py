@@ -23,7 +23,7 @@ ORDER = ("worker", "wavespeed", "runware", "comfyui", "openai")
 
 
 def offering(house: House) -> Offering:
-    chooser = house.dispatcher._chooser
+    chooser = house.chooser
     return Offering(
         house.database,
         house.guilds,
