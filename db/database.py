@@ -3,17 +3,26 @@
 What aiosqlite does not do by itself is done here: two coroutines on one connection share a transaction, and
 a cancelled task leaves it open. So there is one writer behind a lock, every transaction begins IMMEDIATE, and
 its end is shielded from cancellation.
+
+What members wait for goes through ``read`` and ``write``: all statements at one visit to the connection's thread.
 """
 
 import asyncio
+import contextvars
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import aiosqlite
 
+from db.commits import Part, commit_together
+from db.connection import ThreadConnection
 from domain.errors import Code, OperatorError
+
+T = TypeVar("T")
 
 SCHEMA_FOLDER = Path(__file__).parent / "schema"
 BUSY_MILLISECONDS = 10_000
@@ -36,13 +45,16 @@ class SchemaError(OperatorError):
 class Database:
     """The open database. Made by ``Database.open``."""
 
-    def __init__(self, path: Path, writer: aiosqlite.Connection, readers: list[aiosqlite.Connection]) -> None:
+    def __init__(self, path: Path, writer: ThreadConnection, readers: list[ThreadConnection]) -> None:
         self.path = path
         self._writer = writer
         self._writing = asyncio.Lock()
-        self._readers: asyncio.LifoQueue[aiosqlite.Connection] = asyncio.LifoQueue()
+        self._readers: asyncio.LifoQueue[ThreadConnection] = asyncio.LifoQueue()
         for reader in readers:
             self._readers.put_nowait(reader)
+        self._parts: list[Part] = []
+        """What waits to be written, and for which a commit is on its way."""
+        self._commits: set[asyncio.Task[None]] = set()
 
     @classmethod
     @asynccontextmanager
@@ -67,7 +79,12 @@ class Database:
                 reader = await stack.enter_async_context(_connect(path))
                 await reader.execute("PRAGMA query_only = ON")
                 readers.append(reader)
-            yield cls(path, writer, readers)
+            database = cls(path, writer, readers)
+            try:
+                yield database
+            finally:
+                while database._commits:
+                    await asyncio.wait(database._commits)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -82,6 +99,40 @@ class Database:
             except BaseException:
                 await asyncio.shield(self._writer.rollback())
                 raise
+
+    async def write(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+        """All of ``work`` or nothing, at one visit to the writer's thread; committed when this returns.
+
+        What many ask for at once is committed together, one after the other: fifty members wait for one sync of the
+        disk. ``work`` may await its transaction alone, and must not touch what belongs to the event loop. Where the
+        caller is cancelled, it is not begun, or goes on to its end.
+        """
+        part = Part(work, asyncio.get_running_loop().create_future(), contextvars.copy_context())
+        self._parts.append(part)
+        if len(self._parts) == 1:
+            commit = asyncio.create_task(self._commit_parts())
+            self._commits.add(commit)
+            commit.add_done_callback(self._commits.discard)
+        result: T = await part.done
+        return result
+
+    async def _commit_parts(self) -> None:
+        async with self._writing:
+            parts, self._parts = self._parts, []
+            try:
+                await self._writer.at_one_visit(partial(commit_together, self._writer, parts))
+            finally:
+                for part in parts:
+                    part.tell()
+
+    async def read(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
+        """What ``work`` reads at one visit to a reader's thread; the same holds for it."""
+        reader = await self._readers.get()
+        try:
+            return await reader.at_one_visit(partial(work, reader))
+        finally:
+            # A cancelled caller's work is done before the reader's next.
+            self._readers.put_nowait(reader)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[aiosqlite.Connection]:
@@ -162,8 +213,9 @@ def _partial(source: Path, target: Path) -> Path:
 
 
 @asynccontextmanager
-async def _connect(path: Path) -> AsyncIterator[aiosqlite.Connection]:
-    async with aiosqlite.connect(path, isolation_level=None, timeout=BUSY_MILLISECONDS / 1000) as connection:
+async def _connect(path: Path) -> AsyncIterator[ThreadConnection]:
+    connection = ThreadConnection(path, BUSY_MILLISECONDS / 1000)
+    async with connection:
         connection.row_factory = sqlite3.Row
         yield connection
 

@@ -16,8 +16,7 @@ class JobFinder:
 
     async def get(self, job_id: str) -> Job | None:
         """The job, or None."""
-        async with self._database.reading() as reader:
-            return await self.fetch(reader, job_id)
+        return await self._database.read(lambda reader: self.fetch(reader, job_id))
 
     async def fetch(self, connection: aiosqlite.Connection, job_id: str) -> Job | None:
         """The job, or None, through the caller's connection."""

@@ -127,6 +127,10 @@ class Line:
             for row in rows
         ]
 
+    async def line(self, connection: aiosqlite.Connection) -> tuple[list[Waiting], FairClocks]:
+        """All waiting jobs, and the clocks that they are put in order by."""
+        return await self.waiting(connection), await self.clocks(connection)
+
     async def under_way(self, connection: aiosqlite.Connection) -> dict[str, tuple[int, int]]:
         """Job -> its guild and member, for all jobs under way."""
         rows = await connection.execute_fetchall(

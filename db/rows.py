@@ -108,7 +108,5 @@ def failure_columns(failure: Failure | None) -> tuple[str | None, str | None]:
 
 async def number(connection: aiosqlite.Connection, query: str, *values: int) -> int:
     """The one number that a query asks for."""
-    async with connection.execute(query, values) as cursor:
-        row = await cursor.fetchone()
-    assert row is not None
+    (row,) = await connection.execute_fetchall(query, values)
     return int(row[0])

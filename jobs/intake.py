@@ -168,17 +168,18 @@ class Intake:
         answered: Unconfirmed | None,
     ) -> Job:
         place = asker.place
-        async with self._database.transaction() as tx:
+
+        async def take_in(tx: Transaction) -> Job | None:
             if interaction_id is not None and await self._jobs.knows(tx, interaction_id):
                 raise UserError(Code.DUPLICATE)
             await self._check_open(tx, place, now)
             await self._check_room(tx, place)
-            quote = await self._affordable(tx, asker, request, quote)
-            await self._confirmations.check(tx, asker, quote.price, answered)
+            able = await self._affordable(tx, asker, request, quote)
+            await self._confirmations.check(tx, asker, able.price, answered)
             start_tag, finish_tag = member_tags(
                 await self._jobs.last_finish_tag(tx, place.guild_id, place.user_id),
                 await self._jobs.guild_clock(tx, place.guild_id),
-                quote.seconds,
+                able.seconds,
                 await self._weight(tx, asker),
             )
             await self._jobs.insert(
@@ -189,9 +190,9 @@ class Intake:
                     request=request,
                     place=place,
                     tasks=[NewTask(seed, str(uuid.uuid4())) for seed in request.seeds()],
-                    offers=[offer.key for offer in quote.offers],
+                    offers=[offer.key for offer in able.offers],
                     created_at=int(now.timestamp() * 1000),
-                    estimated_seconds=quote.seconds,
+                    estimated_seconds=able.seconds,
                     start_tag=start_tag,
                     finish_tag=finish_tag,
                     parent_id=parent_id,
@@ -199,8 +200,11 @@ class Intake:
                     language=asker.language,
                 ),
             )
-            await self._ledger.reserve(tx, job_id, place, quote.amounts, now)
-            job = await self._jobs.fetch(tx, job_id)
+            await self._ledger.reserve(tx, job_id, place, able.amounts, now)
+            return await self._jobs.fetch(tx, job_id)
+
+        # Members wait for this, all of them in one row.
+        job = await self._database.write(take_in)
         assert job is not None
         return job
 

@@ -36,28 +36,23 @@ class Outbox:
 
     async def begin(self, job_id: str) -> None:
         """FINISHED -> POSTING."""
-        async with self._database.transaction() as tx:
-            await self._jobs.posting(tx, job_id)
+        await self._database.write(lambda tx: self._jobs.posting(tx, job_id))
         self._events.publish(StateChanged(job_id, JobState.POSTING))
 
     async def posted(self, job_id: str, result: Card) -> None:
         """POSTING -> POSTED: the message carries the pictures."""
-        async with self._database.transaction() as tx:
-            await self._jobs.posted(tx, job_id, result)
+        await self._database.write(lambda tx: self._jobs.posted(tx, job_id, result))
         self._events.publish(StateChanged(job_id, JobState.POSTED))
 
     async def undeliverable(self, job_id: str, failure: Failure) -> None:
         """POSTING -> UNDELIVERABLE: nobody can be reached; the pictures stay in the history."""
-        async with self._database.transaction() as tx:
-            await self._jobs.undeliverable(tx, job_id, failure)
+        await self._database.write(lambda tx: self._jobs.undeliverable(tx, job_id, failure))
         self._events.publish(StateChanged(job_id, JobState.UNDELIVERABLE))
 
     async def told(self, job_id: str) -> None:
         """The person has read how the job ended."""
-        async with self._database.transaction() as tx:
-            await self._jobs.told(tx, job_id)
+        await self._database.write(lambda tx: self._jobs.told(tx, job_id))
 
     async def set_card(self, job_id: str, card: Card | None) -> None:
         """Where the job's progress is shown."""
-        async with self._database.transaction() as tx:
-            await self._jobs.set_card(tx, job_id, card)
+        await self._database.write(lambda tx: self._jobs.set_card(tx, job_id, card))
