@@ -1,51 +1,34 @@
-"""What all hosted backends share: one way to send, and one reading of what came back.
+"""What all hosted backends share: one way to send, and one rule for what an answer means.
 
 A *submit* costs money and is sent once, over a connection of its own, so that a connection which the provider
 had already closed cannot make its outcome unknown. Everything else is free and may be asked again.
 """
 
 import asyncio
-import json
 import re
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Final
 
 import httpx
 from pydantic import JsonValue, SecretStr
 
+from backends.answers import BROKEN, TRANSIENT, Answer, describe, read_answer, sentence_in
 from backends.base import BackendUnavailable, CallEnded, OutcomeUnknown, RequestRefused
 from backends.clock import Clock
 from backends.limiter import Pace, RateLimit
 from domain.errors import Code, InternalError, OperatorError
 from domain.request import PictureFormat
 
-
-class AnswerTooLarge(Exception):
-    """More bytes than any true answer has."""
-
-
-MAX_ANSWER_BYTES = 96 * 2**20
-"""A picture of 64 MiB in base64, and room for the JSON around it."""
 Files = Mapping[str, tuple[str, bytes, str]]
 """By the field's name: the file's name, its content, its media type."""
-MAX_RETRY_AFTER = 3600.0
 PROBE_SECONDS = 10.0
 """A provider that does not say how it is for so long is down."""
 OPERATOR_SECONDS = 60.0
 """How long to leave a provider alone that refused the key or wants money: an operator has to act first."""
 
-TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which a free call may be asked again."""
-GATEWAY = frozenset({502, 503, 504})
-"""Statuses by which a gateway says that the service behind it is away."""
 _NO_SUCH_ROUTE = frozenset({404, 405, 501})
-_BROKEN = (httpx.RequestError, OSError, AnswerTooLarge)
-"""Raised where an exchange did not come to its end; TimeoutError is an OSError."""
 _NOT_FOLLOWED = frozenset({301, 302, 307, 308})
 """By these a server says that it did nothing and that somebody else should be asked."""
 
@@ -64,20 +47,6 @@ class Timeouts:
     def httpx(self) -> httpx.Timeout:
         """For httpx's clients."""
         return httpx.Timeout(connect=self.connect, write=self.write, read=self.read, pool=self.pool)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete HTTP answer. ``body`` is None where it was not JSON (or JSON's null)."""
-
-    status: int
-    body: JsonValue
-    retry_after: float | None = None
-
-    @property
-    def ok(self) -> bool:
-        """The status says that it worked."""
-        return 200 <= self.status < 300
 
 
 class Unanswered(Exception):
@@ -204,7 +173,7 @@ class HostedApi:
                 files=files,
                 extensions={"trace": trace},
             )
-        except _BROKEN as error:
+        except BROKEN as error:
             if not writing:
                 raise BackendUnavailable(self.unreachable(describe(error))) from None
             raise self.unknown(describe(error)) from None
@@ -217,7 +186,7 @@ class HostedApi:
         try:
             async with asyncio.timeout(seconds):
                 return await self._exchange(self._asking, method, path, json=json)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise Unanswered(describe(error)) from None
 
     async def poll(self, method: str, path: str, *, until: float, pace: Pace, json: JsonValue = None) -> Answer:
@@ -253,7 +222,7 @@ class HostedApi:
         for delay in (1.0, 3.0, 0.0):
             try:
                 answer = await self._exchange(self._asking, "POST", path, files={field: file})
-            except _BROKEN as error:
+            except BROKEN as error:
                 failure = BackendUnavailable(self.unreachable(describe(error)))
             else:
                 if answer.ok:
@@ -317,9 +286,17 @@ class HostedApi:
         """The end of a paid call whose answer was lost."""
         return OutcomeUnknown(InternalError(Code.OUTCOME_UNKNOWN, backend=self.name, reason=reason))
 
+    def invalid(self, reason: str) -> OperatorError:
+        """The error for an answer without what it has to hold."""
+        return OperatorError(Code.BACKEND_ANSWER_INVALID, backend=self.name, reason=reason)
+
+    def too_late(self) -> OutcomeUnknown:
+        """The end of a call whose result was not there in its time."""
+        return OutcomeUnknown(InternalError(Code.DEADLINE_PASSED, backend=self.name))
+
     def text(self, body: JsonValue) -> str:
         """The sentence in an error's body: one short line, without our key."""
-        return self.clean(_sentence(body))
+        return self.clean(sentence_in(body))
 
     def clean(self, text: str) -> str:
         """A stranger's text as one short line of printable characters, without our key."""
@@ -359,35 +336,12 @@ class HostedApi:
                 extensions=dict(extensions or {}),
             ) as response,
         ):
-            try:
-                content = await _content(response)
-            except (httpx.RequestError, AnswerTooLarge):
-                # A refusal is a refusal, even when its explanation is lost.
-                if not 400 <= response.status_code < 500:
-                    raise
-                content = b""
-            return Answer(response.status_code, _json(content), retry_after(response.headers))
+            return await read_answer(response)
 
 
 def same_origin(one: httpx.URL, other: httpx.URL) -> bool:
     """Same scheme, host and port."""
     return (one.scheme, one.host, _port(one)) == (other.scheme, other.host, _port(other))
-
-
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date), at most an hour."""
-    value = headers.get("Retry-After", "").strip()
-    if not value:
-        return None
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
-        return min(float(value), MAX_RETRY_AFTER)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()), MAX_RETRY_AFTER)
 
 
 def media_type_of(path: Path) -> str:
@@ -397,53 +351,5 @@ def media_type_of(path: Path) -> str:
     return known.get(extension, "application/octet-stream")
 
 
-def describe(error: Exception) -> str:
-    """What broke, in a word or two and never in the words of an exception: those can hold headers."""
-    match error:
-        case httpx.ConnectError():
-            return "no connection"
-        case httpx.ConnectTimeout():
-            return "no connection in time"
-        case httpx.PoolTimeout():
-            return "too many calls at once"
-        case httpx.TimeoutException() | TimeoutError():
-            return "no answer in time"
-        case AnswerTooLarge():
-            return "an answer that is too large"
-        case _:
-            return "connection lost"
-
-
 def _port(url: httpx.URL) -> int | None:
     return url.port or {"http": 80, "https": 443}.get(url.scheme)
-
-
-async def _content(response: httpx.Response) -> bytes:
-    content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > MAX_ANSWER_BYTES:
-            raise AnswerTooLarge
-    return bytes(content)
-
-
-def _json(content: bytes) -> JsonValue:
-    try:
-        value: JsonValue = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    return value
-
-
-def _sentence(body: JsonValue) -> str:
-    match body:
-        case str():
-            return body
-        case {"message": str(text)} | {"error": str(text)} | {"detail": str(text)}:
-            return text
-        case {"error": dict(inner)}:
-            return _sentence(inner)
-        case {"errors": [first, *_]}:
-            return _sentence(first)
-        case _:
-            return ""
