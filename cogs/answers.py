@@ -39,8 +39,12 @@ NETWORK_ERRORS: Final = (discord.HTTPException, discord.RateLimited, aiohttp.Cli
 """What a request to Discord can raise; a cut connection reaches us as aiohttp's or the system's own error."""
 
 
-async def in_time(interaction: Interaction, work: Coroutine[Any, Any, T], *, private: bool = False) -> T:
+async def in_time(
+    interaction: Interaction, work: Coroutine[Any, Any, T], *, private: bool = False, in_place: bool = False
+) -> T:
     """The outcome of ``work``. Where it takes too long, the interaction is deferred meanwhile.
+
+    ``in_place``: what follows changes the message that was pressed, rather than being a new one.
 
     What is begun is finished: an interaction that can't be deferred any more does not stop it.
     """
@@ -48,8 +52,8 @@ async def in_time(interaction: Interaction, work: Coroutine[Any, Any, T], *, pri
     await asyncio.wait({task}, timeout=FAST_SECONDS)
     if not task.done() and not interaction.response.is_done():
         try:
-            await interaction.response.defer(ephemeral=private, thinking=True)
-            interaction.extras[PUBLIC] = not private
+            await interaction.response.defer(ephemeral=private, thinking=not in_place)
+            interaction.extras[PUBLIC] = not private and not in_place
         except (*NETWORK_ERRORS, discord.InteractionResponded) as error:
             log.warning("interaction %s could not be deferred: %s", interaction.id, error)
     return await task

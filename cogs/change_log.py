@@ -2,17 +2,21 @@
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
 import discord
 
-from cogs.answers import NETWORK_ERRORS, privately
+from cogs.answers import NETWORK_ERRORS, in_time, privately
 from cogs.asking import Interaction
 from cogs.languages import public_language
 from cogs.services import Services
-from cogs.ui import texts
+from cogs.ui import texts, words
 from cogs.ui.language import speaking, translated
 
 log = logging.getLogger(__name__)
+
+_CONTENT: Final = 2000
+"""https://discord.com/developers/docs/resources/message#create-message"""
 
 Said = str | Callable[[], str]
 """A sentence, or what words it in the language that is being spoken."""
@@ -32,7 +36,7 @@ class ChangeLog:
         They may read different languages: ``said`` is worded for each of the two, where it can be.
         Where the channel can't be written, the admin is told with the answer. Nothing in it pings.
         """
-        closed = await self.post(interaction, said)
+        closed = await in_time(interaction, self.post(interaction, said), private=True)
         shown = [answer or _worded(said), closed]
         await privately(interaction, "\n".join(line for line in shown if line), file=file)
 
@@ -46,7 +50,7 @@ class ChangeLog:
 
     async def _post(self, interaction: Interaction, channel_id: int, said: Said) -> bool:
         with speaking(public_language(interaction)):
-            entry = texts.fill(texts.LOG_ENTRY, author=interaction.user.id, text=_worded(said))
+            entry = words.cut(texts.fill(texts.LOG_ENTRY, author=interaction.user.id, text=_worded(said)), _CONTENT)
         try:
             await interaction.client.get_partial_messageable(channel_id).send(entry)
         except NETWORK_ERRORS as error:

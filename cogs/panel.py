@@ -1,11 +1,12 @@
 """The panel of /settings: what is pressed in it is checked, set, recorded and shown in the same message."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from cogs.answers import privately
+from cogs.answers import in_time, privately
 from cogs.asking import Interaction
+from cogs.change_log import Said
 from cogs.options import read_integer
 from cogs.server_commands import read_largest_size
 from cogs.server_settings import ServerSettings
@@ -20,6 +21,8 @@ from domain.request import MAX_COUNT
 from domain.safety import BlockKind
 from jobs.wording import MAX_PATTERN
 
+_NOTES = 2000
+"""Characters of what is told below a page."""
 _SEVERAL = frozenset({"channels", "roles", "allowed_models", "allowed_backends"})
 """Fields of which several can be chosen, and none means all."""
 
@@ -61,7 +64,7 @@ class SettingsPanel:
             await self._show(interaction, panel.page_of(name), now)
             return
         settings = await self._server.change(interaction, **{name: value})
-        note = await self._server.log.post(interaction, lambda: self._server.said(settings, name))
+        note = await self._post(interaction, lambda: self._server.said(settings, name))
         await self._show(interaction, panel.page_of(name), settings, note)
 
     async def submit(self, interaction: Interaction, form: Form, values: Mapping[str, str]) -> None:
@@ -72,12 +75,14 @@ class SettingsPanel:
                 zone = read_zone(values.get(panel.ZONE, ""))
                 seconds = read_integer("seconds", 0, MAX_COOLDOWN_SECONDS)(values.get(panel.COOLDOWN, ""))
                 settings = await self._server.change(interaction, time_zone=zone, cooldown_seconds=seconds)
-                note = await self._server.log.post(
+                note = await self._post(
                     interaction, lambda: self._server.said(settings, "time_zone", "cooldown_seconds")
                 )
                 await self._show(interaction, Page.PICTURES, settings, note)
             case Form.BLOCK:
-                await self._block(interaction, values)
+                notes = await in_time(interaction, self._block(interaction, values), in_place=True)
+                settings = await self._server.of(interaction)
+                await self._show(interaction, Page.SAFETY, settings, words.cut("\n".join(notes), _NOTES))
 
     async def _open_form(self, interaction: Interaction, name: str) -> None:
         if name not in set(Form):
@@ -87,10 +92,14 @@ class SettingsPanel:
         else:
             await interaction.response.send_modal(panel.block_form())
 
-    async def _block(self, interaction: Interaction, values: Mapping[str, str]) -> None:
-        """Block every line that can be; the others are named with their reason."""
+    async def _post(self, interaction: Interaction, said: Said) -> str:
+        return await in_time(interaction, self._server.log.post(interaction, said), in_place=True)
+
+    async def _block(self, interaction: Interaction, values: Mapping[str, str]) -> list[str]:
+        """Block every line that can be; the others are named with their reason. Returns what there is to tell."""
         guild_id = self._server.admin(interaction)
-        notes = []
+        refused: list[str] = []
+        blocked: list[Callable[[], str]] = []
         for kind, field in ((BlockKind.WORD, panel.WORDS), (BlockKind.PATTERN, panel.PATTERNS)):
             for text in dict.fromkeys(line.strip() for line in values.get(field, "").splitlines()):
                 if not text:
@@ -98,13 +107,15 @@ class SettingsPanel:
                 try:
                     await self._services.safeguards.block(guild_id, kind, text, interaction.user.id)
                 except EaselError as error:
-                    notes.append(texts.of_error(error))
+                    refused.append(texts.of_error(error))
                     continue
                 said = texts.WORD_NOW_BLOCKED if kind is BlockKind.WORD else texts.PATTERN_NOW_BLOCKED
-                word = partial(texts.fill, said, text=words.code(text, MAX_PATTERN))
-                notes.append(await self._server.log.post(interaction, word) or word())
-        settings = await self._server.of(interaction)
-        await self._show(interaction, Page.SAFETY, settings, words.cut("\n".join(notes), 2000))
+                blocked.append(partial(texts.fill, said, text=words.code(text, MAX_PATTERN)))
+        if not blocked:
+            return refused
+        # One entry for all of them: Discord takes five messages in five seconds.
+        closed = await self._server.log.post(interaction, lambda: "\n".join(word() for word in blocked))
+        return [*refused, *([closed] if closed else []), *(word() for word in blocked)]
 
     async def _show(self, interaction: Interaction, page: Page, settings: GuildSettings, note: str = "") -> None:
         embed, view = await self._shown(interaction, page, settings, note)

@@ -17,9 +17,8 @@ from cogs.quota_options import read_id
 from cogs.server_settings import ServerSettings
 from cogs.services import Services
 from cogs.slash import SlashCommand, menu, slash
-from cogs.ui import reporting, texts, words
+from cogs.ui import blocking, reporting, texts, words
 from cogs.ui.language import speaking
-from cogs.ui.lists import fitted
 from domain.errors import Code, UserError
 from domain.guild import MAX_BLOCKED_WORD
 from domain.job import Job
@@ -29,7 +28,6 @@ from jobs.wording import MAX_PATTERN
 log = logging.getLogger(__name__)
 
 _RANGE: Final = cast("Any", app_commands.Range)
-_SHOWN: Final = 100
 
 _BLOCK: Final = (
     CommandOption(
@@ -111,11 +109,7 @@ class SafeguardCommands:
         """/settings blocked"""
         guild_id = self._server.admin(interaction)
         found = await in_time(interaction, self._services.safeguards.blocked(guild_id), private=True)
-        lines = [f"`{words.code(text, MAX_PATTERN)}`" for text in (*found.words, *found.patterns)]
-        shown = fitted(lines, _SHOWN, " · ") if lines else texts.fill(texts.NOTHING_BLOCKED)
-        description = words.sentences(texts.fill(texts.BLOCKED_EVERYWHERE), "")
-        embed = discord.Embed(title=texts.fill(texts.BLOCKED_TITLE), description=f"{shown}\n\n{description}")
-        await privately(interaction, embed=embed)
+        await privately(interaction, embed=blocking.blocked((*found.words, *found.patterns)))
 
     async def _blocked_texts(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
         found = await self._services.safeguards.blocked(self._server.admin(interaction))
@@ -131,7 +125,7 @@ class SafeguardCommands:
         reason = str(_REASON.read(values["reason"])) if "reason" in values else ""
         ban = Ban(user_id, guild_id, reason, interaction.user.id)
         await in_time(interaction, self._services.safeguards.ban(ban), private=True)
-        await self._server.log.changed(interaction, lambda: _banned(ban))
+        await self._server.log.changed(interaction, lambda: blocking.banned(ban))
 
     async def unban(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/settings unban"""
@@ -145,9 +139,7 @@ class SafeguardCommands:
         """/settings bans"""
         guild_id = self._server.admin(interaction)
         found = await in_time(interaction, self._services.safeguards.bans(guild_id), private=True)
-        lines = [_banned(ban) for ban in found]
-        shown = fitted(lines, _SHOWN) if lines else texts.fill(texts.NOBODY_BANNED)
-        await privately(interaction, embed=discord.Embed(title=texts.fill(texts.BANS_TITLE), description=shown))
+        await privately(interaction, embed=blocking.bans(found))
 
     # Reports.
 
@@ -192,9 +184,3 @@ class SafeguardCommands:
 
 def _id_of(values: Mapping[str, object]) -> int:
     return cast("int", _MEMBER.read(values.get("member")))
-
-
-def _banned(ban: Ban) -> str:
-    if ban.reason:
-        return texts.fill(texts.BANNED_BECAUSE, member=ban.user_id, reason=words.plain(ban.reason, MAX_REASON))
-    return texts.fill(texts.BANNED, member=ban.user_id)

@@ -15,6 +15,8 @@ V2_COMPONENTS = 40
 V2_CHARACTERS = 4000
 CUSTOM_ID = 100
 LABEL = 80
+SELECTED = 25
+TEXT = 4000
 
 _CONTAINER_CHILDREN = {
     ComponentType.ACTION_ROW,
@@ -158,8 +160,19 @@ def _select(path: str, select: Json, wrong: FormErrors) -> None:
     _custom_id(path, select, wrong)
     if select.get("placeholder") is not None:
         wrong.length(f"{path}.placeholder", select["placeholder"], most=150)
+    least, most = select.get("min_values"), select.get("max_values")
+    for key, value, lowest in (("min_values", least, 0), ("max_values", most, 1)):
+        if value is not None and not lowest <= value <= SELECTED:
+            wrong.add(f"{path}.{key}", "NUMBER_TYPE_MAX", f"int value should be between {lowest} and {SELECTED}.")
+    chosen = len(select.get("default_values") or ())
     if select.get("type") == ComponentType.STRING_SELECT:
-        _options(path, select, wrong, most=25)
+        _options(path, select, wrong, most=SELECTED)
+        options = select.get("options") or []
+        chosen = sum(bool(option.get("default")) for option in options)
+        if most is not None and most > len(options):
+            wrong.add(f"{path}.max_values", "NUMBER_TYPE_MAX", f"There are but {len(options)} options.")
+    if chosen > (1 if most is None else most):
+        wrong.add(path, "SELECT_COMPONENT_TOO_MANY_DEFAULT_VALUES", "More are chosen than may be.")
 
 
 def _options(path: str, component: Json, wrong: FormErrors, *, most: int) -> None:
@@ -183,7 +196,11 @@ def _options(path: str, component: Json, wrong: FormErrors, *, most: int) -> Non
 
 def _text_input(path: str, component: Json, wrong: FormErrors) -> None:
     _custom_id(path, component, wrong)
-    for key, most in (("placeholder", 100), ("value", 4000)):
+    longest = component.get("max_length") or TEXT
+    for key, least in (("min_length", 0), ("max_length", 1)):
+        if component.get(key) is not None and not least <= component[key] <= TEXT:
+            wrong.add(f"{path}.{key}", "NUMBER_TYPE_MAX", f"int value should be between {least} and {TEXT}.")
+    for key, most in (("placeholder", 100), ("value", longest)):
         if component.get(key) is not None:
             wrong.length(f"{path}.{key}", component[key], most=most)
 

@@ -14,6 +14,7 @@ from backends.selector import Ruling
 from cogs.ui import (
     about,
     album,
+    blocking,
     buttons,
     cards,
     compose,
@@ -37,8 +38,8 @@ from domain.guild import MAX_COOLDOWN_SECONDS, GuildSettings, NsfwPolicy
 from domain.job import Card, Failure, Job, JobState, Place, Task, TaskState
 from domain.money import MicroUSD
 from domain.quota import Rule, Subject, Unit, Usage, Window
-from domain.request import MAX_COUNT, MAX_SEED, InputPicture, Kind, Size
-from domain.safety import MAX_REASON
+from domain.request import MAX_COUNT, MAX_REFERENCES, MAX_SEED, InputPicture, Kind, Lora, Size
+from domain.safety import MAX_REASON, Ban
 from jobs.album import Family
 from jobs.confirmations import Question
 from jobs.offering import BackendNow, Offered, OfferedModel, Wait
@@ -120,6 +121,10 @@ def _longest(prompt: str) -> Job:
         negative_prompt=prompt,
         steps=50,
         guidance=19.5,
+        scheduler="x" * 100,
+        loras=tuple(Lora(model=f"{number}" * 200, weight=0.1234) for number in range(4)),
+        speed="x" * 100,
+        references=(InputPicture(name="input.png", width=1, height=1),) * MAX_REFERENCES,
         model="a-model-that-has-left-the-catalogue",
     )
     return replace(
@@ -205,10 +210,14 @@ def _settings(prompt: str) -> Iterator[tuple[str, Sequence[discord.Embed], disco
         yield "offers.models", [embed], view
     yield "offers.models", [offers.models([], 0)[0]], None
     yield "reporting.report", [reporting.report(_longest(prompt), SNOWFLAKE, prompt[:MAX_REASON])], None
+    for entries in ([f"{n:0200}" for n in range(250)], []):
+        yield "blocking.blocked", [blocking.blocked(entries)], None
+    for found in ([Ban(SNOWFLAKE, SNOWFLAKE, prompt[:MAX_REASON], SNOWFLAKE)] * 200, []):
+        yield "blocking.bans", [blocking.bans(found)], None
     choices = panel.Choices(CATALOGUE, [f"{n:0100}" for n in range(40)], [f"{n:0100}" for n in range(40)])
     for page in panel.Page:
         for settings in (GuildSettings(), LONGEST_SETTINGS):
-            shown = panel.embed(page, settings, CATALOGUE, 10**6, texts.sentence(Code.LIST_FULL, {"limit": 10**6}))
+            shown = panel.embed(page, settings, CATALOGUE, 10**6, "x" * 2000)
             yield "panel.embed", [shown], panel.view(page, settings, choices)
 
 
@@ -243,11 +252,11 @@ def constants() -> Mapping[str, str | Plural]:
 
 
 def parameters_of(code: Code, prompt: str) -> Mapping[str, Parameter]:
-    """The longest that may be in the code's sentence."""
-    return _values(texts._SENTENCES[code], prompt)
+    """The longest that may be in the code's sentence: what is put into it is cut there."""
+    return _values(texts._SENTENCES[code], prompt, most=2000)
 
 
-def _values(text: str | Plural, prompt: str) -> dict[str, Parameter]:
+def _values(text: str | Plural, prompt: str, most: int = 300) -> dict[str, Parameter]:
     values: dict[str, Parameter] = {}
     for _, name, kind, _ in string.Formatter().parse(text if isinstance(text, str) else text.other):
         match kind:
@@ -258,7 +267,7 @@ def _values(text: str | Plural, prompt: str) -> dict[str, Parameter]:
             case "" if name in {"count", "days", "limit", "member", "channel", "role", "author"}:
                 values[str(name)] = SNOWFLAKE
             case "":
-                values[str(name)] = prompt[:100]
+                values[str(name)] = prompt[:most]
             case _:
                 values[str(name)] = 2**35
     if isinstance(text, Plural):

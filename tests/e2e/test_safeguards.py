@@ -50,7 +50,7 @@ async def test_what_can_not_be_blocked(bot: Bot, sandbox: Sandbox) -> None:
     guild = sandbox.guild.id
     for number in range(MAX_BLOCKED_PATTERNS):
         await bot.services.safeguards.block(guild, BlockKind.PATTERN, f"x{number}", 1)
-    assert f"{MAX_BLOCKED_PATTERNS} of them" in await told(sandbox, "settings block", pattern="y")
+    assert f"The list is full (entries: {MAX_BLOCKED_PATTERNS})" in await told(sandbox, "settings block", pattern="y")
 
 
 async def test_another_servers_words_do_not_count(bot: Bot, sandbox: Sandbox) -> None:

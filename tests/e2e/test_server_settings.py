@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from domain.guild import Action, GuildSettings, NsfwPolicy, Policy
+from domain.guild import MAX_BLOCKED_WORD, Action, GuildSettings, NsfwPolicy, Policy
 from domain.request import Size
 from sandbox import Sandbox
 from sandbox.hands import Hands
+from sandbox.interactions import CallbackType
 from sandbox.model import Message
 from tests.e2e.conftest import Bot
 from tests.e2e.test_administration import told
@@ -103,6 +104,26 @@ async def test_everything_is_shown_recorded_and_posted_in_the_log_channel(bot: B
         assert line in said
     newest = (await bot.services.administration.record(sandbox.guild.id))[0]
     assert (newest.action, dict(newest.details)) == (Action.SETTINGS_CHANGED, {"private_results": False})
+
+
+async def test_a_slow_log_channel_keeps_nobody_waiting(
+    bot: Bot, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, log = sandbox.user("ada"), sandbox.channel("playground")
+    await told(sandbox, "settings log", channel=log)
+    panel = await opened(sandbox)
+    monkeypatch.setattr("cogs.answers.FAST_SECONDS", 0.3)
+    held = sandbox.faults.hold(f"/channels/{log.id}/messages$", method="POST")
+    changed = await ada.slash(sandbox.studio, "settings results", private=True)
+    assert await changed.acknowledged() is CallbackType.DEFERRED_MESSAGE
+    held.release()
+    await sandbox.wait_until(lambda: bool(changed.followups), what="the answer")
+    assert "**Results** are shown to who asked" in changed.followups[0].text
+    held = sandbox.faults.hold(f"/channels/{log.id}/messages$", method="POST")
+    pressed = await ada.click(panel, "Have no gallery")
+    assert await pressed.acknowledged() is CallbackType.DEFERRED_UPDATE
+    held.release()
+    await sandbox.wait_until(lambda: "**Gallery** none" in panel.text, what="the panel")
 
 
 # The panel.
@@ -204,6 +225,26 @@ async def test_the_panels_forms(bot: Bot, sandbox: Sandbox) -> None:
     assert (set(blocked.words), blocked.patterns) == ({"crypto*", "red fox"}, ("(a+)+$",))
     assert "**Blocked words and patterns** 3" in panel.text
     assert "can't be used: missing" in panel.text
+
+
+async def test_many_words_at_once_are_one_entry_in_the_log_channel_and_a_list_that_can_be_shown(
+    bot: Bot, sandbox: Sandbox
+) -> None:
+    ada, log = sandbox.user("ada"), sandbox.channel("playground")
+    await told(sandbox, "settings log", channel=log)
+    before = len(sandbox.messages_in(log))
+    panel = await opened(sandbox)
+    await press(sandbox, panel, "Safety")
+    for form in range(3):
+        modal = await (await ada.click(panel, "Block words or patterns…")).modal()
+        lines = "\n".join(f"{form}{line}".ljust(MAX_BLOCKED_WORD, "x") for line in range(10, 42))
+        await ada.submit_modal(modal, {"words": lines})
+        count = f"**Blocked words and patterns** {32 * (form + 1)}"
+        await sandbox.wait_until(lambda count=count: count in panel.text, what=count)
+    assert len(sandbox.messages_in(log)) == before + 3
+    listed = await told(sandbox, "settings blocked")
+    assert "more" in listed
+    assert "/about lists it" in listed
 
 
 @pytest.mark.parametrize("forged", ["page", "set", "switch", "form"])
