@@ -123,7 +123,7 @@ async def test_a_slow_log_channel_keeps_nobody_waiting(
     pressed = await ada.click(panel, "Have no gallery")
     assert await pressed.acknowledged() is CallbackType.DEFERRED_UPDATE
     held.release()
-    await sandbox.wait_until(lambda: "**Gallery** none" in panel.text, what="the panel")
+    await shows(sandbox, panel, "**Gallery** none")
 
 
 # The panel.
@@ -141,6 +141,10 @@ async def pick(sandbox: Sandbox, panel: Message, field: str, *values: Any) -> No
 
 async def press(sandbox: Sandbox, panel: Message, label: str) -> None:
     await (await sandbox.user("ada").click(panel, label)).acknowledged()
+
+
+async def shows(sandbox: Sandbox, panel: Message, text: str) -> None:
+    await sandbox.wait_until(lambda: text in panel.text, what=text)
 
 
 async def test_all_pages_of_the_panel(bot: Bot, sandbox: Sandbox) -> None:
@@ -239,8 +243,7 @@ async def test_many_words_at_once_are_one_entry_in_the_log_channel_and_a_list_th
         modal = await (await ada.click(panel, "Block words or patterns…")).modal()
         lines = "\n".join(f"{form}{line}".ljust(MAX_BLOCKED_WORD, "x") for line in range(10, 42))
         await ada.submit_modal(modal, {"words": lines})
-        count = f"**Blocked words and patterns** {32 * (form + 1)}"
-        await sandbox.wait_until(lambda count=count: count in panel.text, what=count)
+        await shows(sandbox, panel, f"**Blocked words and patterns** {32 * (form + 1)}")
     assert len(sandbox.messages_in(log)) == before + 3
     listed = await told(sandbox, "settings blocked")
     assert "more" in listed
