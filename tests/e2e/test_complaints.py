@@ -25,6 +25,7 @@ ANSWERS: Final[Mapping[str, tuple[str, ...]]] = {
     "“Unknown interaction”: answered later than three seconds": (
         "test_complaints.test_fifty_commands_at_once_are_all_answered",
         "test_commands.test_a_slow_database_means_a_deferred_answer",
+        "test_server_settings.test_a_slow_log_channel_keeps_nobody_waiting",
     ),
     "the token dead after fifteen minutes, the picture made but never posted": (
         "test_delivery.test_a_dead_interaction_token_and_a_new_session_keep_nothing_from_arriving",
@@ -42,10 +43,12 @@ ANSWERS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Missing Access after the work was done": (
         "test_bad_input.test_missing_permissions_are_named_before_anything_is_queued",
+        "test_places.test_a_thread_that_cannot_be_written_in_is_named_before_anything_is_queued",
         "test_delivery.test_a_channel_that_closed_meanwhile_means_a_direct_message",
     ),
     "file too large": (
         "test_album.test_what_is_too_large_for_the_server_is_made_smaller_and_that_is_said",
+        "test_album.test_the_original_is_offered_where_it_fits",
         "test_delivery.test_a_file_that_discord_finds_too_large_is_made_smaller",
     ),
     "limits for members, roles and servers": (
@@ -60,6 +63,8 @@ ANSWERS: Final[Mapping[str, tuple[str, ...]]] = {
     "pictures for adults in every channel": (
         "test_safety.test_pictures_for_adults_only_where_adults_are",
         "test_safety.test_a_thread_is_as_its_channel_is",
+        "test_safety.test_a_channel_that_everybody_may_read_meanwhile_gets_nothing",
+        "test_safety.test_what_the_server_allows_no_more_is_withheld",
     ),
     "no cancel while queued or running": (
         "test_commands.test_cancel_takes_back_what_waits_and_what_is_painted",
