@@ -9,8 +9,9 @@ from typing import Final
 import discord
 
 from cogs.answers import PUBLIC, in_time, privately
-from cogs.asking import Interaction, asker, can_see, check_server, permissions_in
+from cogs.asking import asker, can_see, permissions_in
 from cogs.completions import Completions
+from cogs.contexts import Context, Interaction, check_context, check_server, context_of
 from cogs.discretion import Discretion
 from cogs.door import Door
 from cogs.options import CommandOption, read_options, read_text
@@ -69,12 +70,18 @@ class AlbumCommands:
         return [
             slash(
                 "history",
-                "Look through what you have painted in this server",
+                "Look through what you have painted here",
                 self.history,
                 self._history_options,
                 {"job": self._completions.jobs_to_reroll},
+                everywhere=True,
             ),
-            slash("favourites", "Look at the pictures that you have marked with a star", self.favourites),
+            slash(
+                "favourites",
+                "Look at the pictures that you have marked with a star",
+                self.favourites,
+                everywhere=True,
+            ),
             slash("gallery", "Look at what this server has painted", self.gallery, self._search_options),
         ]
 
@@ -135,7 +142,7 @@ class AlbumCommands:
         await privately(interaction, embed=album.family(found, readable), view=after_family(job.id))
 
     async def _history(self, interaction: Interaction, page: int, search: str) -> tuple[list[Job], Turn]:
-        check_server(interaction, self._services.settings)
+        check_context(interaction, self._services.settings)
         place = asker(interaction).place
         number = min(page, MAX_PAGE)
         jobs = await self._services.album.history(place.guild_id, place.user_id, search, PAGE + 1, number * PAGE)
@@ -150,7 +157,8 @@ class AlbumCommands:
         await interaction.edit_original_response(view=page.view(), attachments=page.files())
 
     async def _page(self, interaction: Interaction, book: Book, page: int, search: str) -> _Page:
-        guild_id = check_server(interaction, self._services.settings)
+        check = check_server if book is Book.GALLERY else check_context
+        guild_id = check(interaction, self._services.settings)
         found = self._services.album
         if book is Book.GALLERY:
             entries = await found.gallery(guild_id, search)
@@ -185,6 +193,8 @@ class AlbumCommands:
 
 def _visible(interaction: Interaction, entries: Sequence[Entry]) -> list[Entry]:
     """Those in channels that the reader can see; what is age-restricted only where the reader is age-restricted."""
+    if context_of(interaction) is not Context.SERVER:
+        return [entry for entry in entries if entry.channel_id == interaction.channel_id]
     anything = _is_nsfw(interaction, interaction.channel_id)
     shown = {
         channel_id

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import aiohttp
 import discord
 
-from cogs.asking import Interaction
+from cogs.contexts import Context, Interaction, context_of
 from cogs.ui.language import translated
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,8 @@ async def privately(
 ) -> None:
     """Say something to the person who acted and to nobody else. What is public of the answer so far is taken back.
 
-    Never raises for an interaction that can't be answered (any more).
+    Where the interaction has no follow-up left, it is said in a direct message. Never raises for an interaction that
+    can't be answered (any more).
     """
     # A text without values may come as it stands in the code.
     content = translated(text) if text is not None else None
@@ -83,7 +84,10 @@ async def privately(
         if interaction.extras.pop(PUBLIC, False):
             # Before the follow-up: the first one would fill the public message.
             await interaction.delete_original_response()
-        await interaction.followup.send(**given, ephemeral=True)
+        if context_of(interaction) is Context.SERVER or interaction.client.follow_ups.take(interaction.token):
+            await interaction.followup.send(**given, ephemeral=True)
+        else:
+            await interaction.user.send(**given)
     except discord.HTTPException as error:
         level = logging.DEBUG if error.code in TOO_LATE else logging.WARNING
         log.log(level, "interaction %s could not be answered: %s", interaction.id, error)

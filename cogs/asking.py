@@ -1,40 +1,38 @@
 """Who asks, and whether they may ask here. All of it comes from the interaction, which Discord signs for."""
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import discord
 
+from cogs.contexts import Context, Interaction, context_of, guild_of
 from cogs.languages import language_of_jobs
 from cogs.ui.filling import PERMISSIONS
-from config.settings import Settings
 from domain.errors import Code, OperatorError, UserError
 from domain.job import Answer, Job, Place
 from jobs.quotas import Asker
 
-Interaction = discord.Interaction[Any]
-
 # Read Message History is not among them: without it a restart cannot look for its own earlier post, and the
 # message's nonce has to do.
-_NEEDED: Final = ("view_channel", "attach_files", "embed_links")
+_TO_SHOW: Final = ("attach_files", "embed_links")
+_NEEDED: Final = ("view_channel", *_TO_SHOW)
 _TO_SEND: Final = "send_messages"
 _TO_SEND_IN_THREADS: Final = "send_messages_in_threads"
-
-
-def check_server(interaction: Interaction, settings: Settings) -> int:
-    """The guild's id. Raises OperatorError where the bot does not work there."""
-    if interaction.guild_id is None:
-        raise OperatorError(Code.ONLY_IN_SERVERS)
-    if settings.easel_guilds and interaction.guild_id not in settings.easel_guilds:
-        raise OperatorError(Code.GUILD_NOT_ALLOWED)
-    return interaction.guild_id
+_READS_ALONG: Final = discord.Permissions(view_channel=True, read_message_history=True)
 
 
 def asker(interaction: Interaction) -> Asker:
-    """Who asks. Raises OperatorError (ONLY_IN_SERVERS) outside a guild's channel."""
-    if interaction.guild_id is None or interaction.channel_id is None:
+    """Who asks. Raises OperatorError (ONLY_IN_SERVERS) outside a channel.
+
+    Outside servers that have the bot nobody has roles, and nothing is for adults alone, whatever a channel there says.
+    """
+    if interaction.channel_id is None:
         raise OperatorError(Code.ONLY_IN_SERVERS)
+    context = context_of(interaction)
+    place = Place(guild_of(interaction), interaction.channel_id, interaction.user.id)
+    if context is not Context.SERVER:
+        return Asker(place, language=language_of_jobs(interaction), visiting=context is Context.VISIT)
     roles = interaction.user.roles if isinstance(interaction.user, discord.Member) else []
-    place = Place(interaction.guild_id, interaction.channel_id, interaction.user.id)
     return Asker(
         place,
         frozenset(role.id for role in roles),
@@ -67,8 +65,16 @@ def check_permissions(interaction: Interaction) -> None:
     have = interaction.app_permissions
     if have.administrator:
         return
+    if context_of(interaction) is not Context.SERVER:
+        # What is answered there is answered through the interaction, or in the bot's own conversation.
+        _check(have, _TO_SHOW)
+        return
     to_send = _TO_SEND_IN_THREADS if isinstance(interaction.channel, discord.Thread) else _TO_SEND
-    missing = [PERMISSIONS[name] for name in (*_NEEDED, to_send) if not getattr(have, name)]
+    _check(have, (*_NEEDED, to_send))
+
+
+def _check(have: discord.Permissions, needed: Sequence[str]) -> None:
+    missing = [PERMISSIONS[name] for name in needed if not getattr(have, name)]
     if missing:
         raise OperatorError(Code.BOT_LACKS_PERMISSIONS, permissions=", ".join(missing))
 
@@ -76,7 +82,7 @@ def check_permissions(interaction: Interaction) -> None:
 def manages_server(interaction: Interaction) -> bool:
     """Whether the member has Manage Server."""
     have = interaction.permissions
-    return have.manage_guild or have.administrator
+    return context_of(interaction) is Context.SERVER and (have.manage_guild or have.administrator)
 
 
 def check_manages_server(interaction: Interaction) -> None:
@@ -91,8 +97,11 @@ def check_manages_server(interaction: Interaction) -> None:
 def permissions_in(interaction: Interaction, channel_id: int) -> discord.Permissions:
     """What the member may do in a channel of this server; nothing where that can't be told.
 
-    Of other channels' private threads nothing can be told: who is in them is not known without asking.
+    Of other channels' private threads nothing can be told: who is in them is not known without asking. Outside servers
+    that have the bot, who asks in a channel reads along there, and manages nothing of ours.
     """
+    if context_of(interaction) is not Context.SERVER:
+        return _READS_ALONG if channel_id == interaction.channel_id else discord.Permissions.none()
     if channel_id == interaction.channel_id:
         return interaction.permissions
     if interaction.guild is None or not isinstance(interaction.user, discord.Member):
@@ -104,7 +113,7 @@ def permissions_in(interaction: Interaction, channel_id: int) -> discord.Permiss
 
 
 def can_see(interaction: Interaction, job: Job) -> bool:
-    """Whether the member may know of a job: it is their own, or for all to see in a channel that they can read."""
+    """Whether the person may know of a job: it is their own, or for all to see in a channel that they can read."""
     place = job.place
     if job.request.private and place.user_id != interaction.user.id:
         return False

@@ -7,7 +7,7 @@ from typing import Final
 import discord
 
 from cogs.answers import NETWORK_ERRORS, in_time, privately
-from cogs.asking import Interaction
+from cogs.contexts import Interaction
 from cogs.languages import public_language
 from cogs.services import Services
 from cogs.ui import texts, words

@@ -16,13 +16,14 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from cogs.album import AlbumCommands
-from cogs.asking import Interaction, check_server
 from cogs.change_log import ChangeLog
 from cogs.completions import Completions
+from cogs.contexts import EVERYWHERE, IN_SERVERS, OUTSIDE_SERVERS, Interaction, check_context, check_server
 from cogs.delivery import Delivery
 from cogs.discretion import Discretion
 from cogs.door import Door
 from cogs.errors import guarded, tell
+from cogs.follow_ups import FollowUps
 from cogs.languages import CommandTranslator, choose
 from cogs.lines import JobCommands
 from cogs.models import ModelCommands
@@ -39,20 +40,21 @@ from cogs.server_commands import ServerCommands
 from cogs.server_settings import ServerSettings
 from cogs.services import Services
 from cogs.settings import SettingsCommands
-from cogs.slash import slash
+from cogs.slash import Offered, is_for_everywhere, offer_in, slash
 from cogs.ui import compose, modals, panel, reporting
 from cogs.ui.buttons import ITEMS, Action, Book, is_ours
-from config.settings import Settings
+from config.settings import DirectMessages, Settings
 from domain.errors import Code, UserError
+from jobs.house_rules import free_models
 from jobs.metrics import Probes
+from jobs.variations import Strength
 
 log = logging.getLogger(__name__)
 
 DOUBLE_CLICK_SECONDS: Final = 2.0
-_ONCE: Final = frozenset({Action.REROLL, Action.VARY, Action.RETRY, Action.LARGER, Action.FAVOURITE, Action.CONFIRM})
+_VARYING: Final = {Action.VARY: None, Action.VARY_SUBTLY: Strength.SUBTLE, Action.VARY_STRONGLY: Strength.STRONG}
+_ONCE: Final = frozenset({Action.REROLL, *_VARYING, Action.RETRY, Action.LARGER, Action.FAVOURITE, Action.CONFIRM})
 """Buttons whose second press right after the first is a slip of the finger."""
-
-Offered = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
 
 def point_at(settings: Settings) -> None:
@@ -69,7 +71,7 @@ class EaselTree(app_commands.CommandTree["EaselBot"]):
         """Choose the language of the answer, and refuse servers that the operator has not chosen."""
         try:
             await choose(interaction)
-            check_server(interaction, interaction.client.services.settings)
+            check_context(interaction, interaction.client.services.settings)
         except Exception as error:  # noqa: BLE001 -- discord.py would leave the member without an answer
             await tell(interaction, error)
             return False
@@ -93,8 +95,6 @@ class EaselBot(commands.AutoShardedBot):
             # Guilds alone: roles and channels. No privileged intent, no messages.
             intents=discord.Intents(guilds=True),
             allowed_mentions=discord.AllowedMentions.none(),
-            allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
-            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
             max_messages=None,
             chunk_guilds_at_startup=False,
             guild_ready_timeout=guild_ready_timeout,
@@ -111,7 +111,8 @@ class EaselBot(commands.AutoShardedBot):
         completions = Completions(services)
         self._pictures = PictureCommands(services, self._door, completions)
         self._jobs = JobCommands(services, self._door, completions)
-        discretion = Discretion(self, services)
+        self.follow_ups = FollowUps(clock)
+        self._discretion = discretion = Discretion(self, services, self.follow_ups)
         self._album = AlbumCommands(services, self._door, discretion, completions)
         self._results = ResultButtons(services, self._door, discretion)
         self._models = ModelCommands(services)
@@ -165,10 +166,12 @@ class EaselBot(commands.AutoShardedBot):
     async def setup_hook(self) -> None:
         """Commands, buttons and the delivery of outcomes."""
         await self.tree.set_translator(CommandTranslator())
-        for command in self.offered():
-            self.tree.add_command(command)
+        if self._works_outside and not free_models(self.services.catalogue):
+            log.warning("EASEL_DIRECT_MESSAGES allows what is on machines of your own, and no model is on any of them")
+        # A server's own commands know of no other context: those for outside are registered beside them.
+        self._add(IN_SERVERS if self.services.settings.easel_guilds else EVERYWHERE)
         self.add_dynamic_items(*ITEMS)
-        await self.add_cog(Delivery(self, self.services, self._progress, self._poster, self._online))
+        await self.add_cog(Delivery(self.services, self._progress, self._poster, self._discretion, self._online))
         await self.add_cog(self._forgetting)
         await self._register()
         self._registered.set()
@@ -178,6 +181,18 @@ class EaselBot(commands.AutoShardedBot):
         """Answer those who were asking, stop delivering, and leave Discord."""
         await self._door.close()
         await super().close()
+
+    @property
+    def _works_outside(self) -> bool:
+        return self.services.settings.easel_direct_messages is not DirectMessages.OFF
+
+    def _add(self, contexts: app_commands.AppCommandContext) -> None:
+        """Offer all commands; in these contexts, where they are for everywhere and the operator allows it."""
+        for command in self.offered():
+            wide = is_for_everywhere(command) and self._works_outside
+            if wide or contexts.guild:
+                offer_in(command, contexts if wide else IN_SERVERS)
+                self.tree.add_command(command)
 
     async def _register(self) -> None:
         allowed = self.services.settings.easel_guilds
@@ -193,6 +208,7 @@ class EaselBot(commands.AutoShardedBot):
                 log.warning("server %d is in EASEL_GUILDS, but the bot is not in it", guild_id)
         # What an earlier start without the list may have registered everywhere.
         self.tree.clear_commands(guild=None)
+        self._add(OUTSIDE_SERVERS)
         await self.tree.sync()
 
     async def on_connect(self) -> None:
@@ -220,11 +236,13 @@ class EaselBot(commands.AutoShardedBot):
                 await guarded(interaction, self._stale(interaction))
 
     async def _submitted(self, interaction: Interaction, custom_id: str) -> None:
-        check_server(interaction, self.services.settings)
+        check_context(interaction, self.services.settings)
         if (job_id := modals.edited_job(custom_id)) is not None:
             await self._pictures.submit_edit(interaction, job_id, modals.values(interaction))
         elif (picture := modals.edited_picture(custom_id)) is not None:
             await self._pictures.submit_picture(interaction, *picture, modals.values(interaction))
+        elif (deleted := modals.deleted_job(custom_id)) is not None:
+            await self._results.submit_delete(interaction, deleted)
         elif custom_id == compose.FORM:
             await self._pictures.submit_compose(interaction, modals.values(interaction))
         elif custom_id == modals.SOURCE_FORM:
@@ -241,7 +259,7 @@ class EaselBot(commands.AutoShardedBot):
         await self._panel.press(interaction, what, name)
 
     async def _stale(self, interaction: Interaction) -> None:
-        check_server(interaction, self.services.settings)
+        check_context(interaction, self.services.settings)
         raise UserError(Code.BUTTON_STALE)
 
     # What buttons ask for.
@@ -266,7 +284,7 @@ class EaselBot(commands.AutoShardedBot):
         await guarded(interaction, self._album.press_shown(interaction))
 
     async def _press(self, interaction: Interaction, action: Action, job_id: str) -> None:
-        check_server(interaction, self.services.settings)
+        check_context(interaction, self.services.settings)
         match action:
             case Action.CANCEL:
                 await self._jobs.press_cancel(interaction, job_id)
@@ -288,8 +306,8 @@ class EaselBot(commands.AutoShardedBot):
                 await self._album.press_favourite(interaction, job_id)
             case Action.REROLL:
                 await self._pictures.press_reroll(interaction, job_id)
-            case Action.VARY:
-                await self._pictures.press_vary(interaction, job_id)
+            case Action.VARY | Action.VARY_SUBTLY | Action.VARY_STRONGLY:
+                await self._pictures.press_vary(interaction, job_id, _VARYING[action])
             case Action.RETRY:
                 await self._pictures.press_retry(interaction, job_id)
             case Action.LARGER:

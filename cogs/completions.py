@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from cogs.asking import Interaction, can_cancel
+from cogs.asking import can_cancel, manages_server
+from cogs.contexts import Interaction, guild_of
 from cogs.options import words_of
 from cogs.services import Services
 from cogs.slash import MAX_CHOICE_CHARACTERS, Complete
@@ -40,7 +41,7 @@ class Completions:
 
         async def complete(interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
             wanted = typed.strip().casefold()
-            usable = await self._services.offering.usable(interaction.guild_id or 0, kind)
+            usable = await self._services.offering.usable(guild_of(interaction), kind)
             return [
                 (words.label(f"{model.name} – {translated(model.summary)}"), model.key)
                 for model in usable
@@ -96,10 +97,8 @@ class Completions:
 
         Those that do not fit into a choice are left out.
         """
-        if interaction.guild_id is None:
-            return []
         wanted = typed.strip().casefold()
-        jobs = await self._services.jobs.history(interaction.guild_id, interaction.user.id, JOBS * 4)
+        jobs = await self._services.jobs.history(guild_of(interaction), interaction.user.id, JOBS * 4)
         recent = dict.fromkeys(job.request.prompt for job in jobs if job.request.kind is Kind.IMAGINE)
         recent |= dict.fromkeys(self._suggested)
         found = [
@@ -112,21 +111,17 @@ class Completions:
 
     async def jobs_to_reroll(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
         """The member's own jobs, newest first."""
-        if interaction.guild_id is None:
-            return []
-        jobs = await self._services.jobs.history(interaction.guild_id, interaction.user.id, JOBS * 4)
+        jobs = await self._services.jobs.history(guild_of(interaction), interaction.user.id, JOBS * 4)
         return _choices(jobs, typed)
 
     async def jobs_to_cancel(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
         """The member's own jobs that are not over; everybody's for those who manage messages."""
-        if interaction.guild_id is None:
-            return []
-        jobs = await self._services.jobs.open_in(interaction.guild_id)
+        jobs = await self._services.jobs.open_in(guild_of(interaction))
         return _choices([job for job in jobs if can_cancel(interaction, job.place)], typed)
 
     async def rules(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
         """The server's quota rules."""
-        if interaction.guild_id is None or not interaction.permissions.manage_guild:
+        if interaction.guild_id is None or not manages_server(interaction):
             return []
         rules = await self._services.quotas.rules(interaction.guild_id)
         texts = [(f"{rule.id}: {_named(interaction, words.rule(rule))}", str(rule.id)) for rule in rules]

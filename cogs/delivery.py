@@ -34,13 +34,17 @@ class Delivery(commands.Cog):
     """Brings outcomes. ``online`` is set once the gateway knows us."""
 
     def __init__(
-        self, client: discord.Client, services: Services, progress: ProgressCards, poster: Poster, online: asyncio.Event
+        self,
+        services: Services,
+        progress: ProgressCards,
+        poster: Poster,
+        discretion: Discretion,
+        online: asyncio.Event,
     ) -> None:
-        self._client = client
         self._services = services
         self._progress = progress
         self._poster = poster
-        self._discretion = Discretion(client, services)
+        self._discretion = discretion
         self._online = online
         self._room = asyncio.Semaphore(AT_A_TIME)
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -106,8 +110,8 @@ class Delivery(commands.Cog):
     # Pictures.
 
     async def _post(self, job: Job) -> None:
-        await self._progress.release(job.id, settle=job.request.private)
-        if job.request.private:
+        await self._progress.release(job.id, settle=job.through_interaction)
+        if job.through_interaction:
             # The card becomes the result: it has to be known.
             await self._progress.answered(job.id)
             job = await self._services.jobs.get(job.id) or job
@@ -120,7 +124,8 @@ class Delivery(commands.Cog):
             await self._withhold(job)
             return
         parent = await self._services.jobs.get(job.parent_id) if job.parent_id is not None else None
-        parts = cards.result(job, self._services.catalogue, parent)
+        settings = await self._services.administration.settings(job.place.guild_id)
+        parts = cards.result(job, self._services.catalogue, settings, parent)
         try:
             result = await self._poster.post(job, parts, look_first=look_first)
         except Unreachable as nobody:

@@ -9,13 +9,15 @@ from dataclasses import replace
 import discord
 
 from cogs.answers import NETWORK_ERRORS
-from cogs.asking import Interaction, is_age_restricted
+from cogs.asking import is_age_restricted
+from cogs.contexts import Interaction
+from cogs.follow_ups import FollowUps
 from cogs.services import Services
 from cogs.ui import cards
 from cogs.whispers import webhook_of
 from domain.errors import Code
 from domain.guild import NsfwPolicy
-from domain.job import Failure, Job, Task, TaskState
+from domain.job import Answer, Failure, Job, Task, TaskState
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +28,10 @@ _ENOUGH_MILLISECONDS = 10_000
 class Discretion:
     """Decides what may be posted, and tells people what nobody else is to read."""
 
-    def __init__(self, client: discord.Client, services: Services) -> None:
+    def __init__(self, client: discord.Client, services: Services, follow_ups: FollowUps) -> None:
         self._client = client
         self._services = services
+        self._follow_ups = follow_ups
 
     async def presentable(self, job: Job) -> Job:
         """The job with the pictures that may be posted in its channel; the others count as withheld."""
@@ -58,7 +61,8 @@ class Discretion:
         answer = job.answer
         now = self._services.clock().timestamp() * 1000
         try:
-            if answer is not None and answer.expires_at - now > _ENOUGH_MILLISECONDS:
+            in_time = answer is not None and answer.expires_at - now > _ENOUGH_MILLISECONDS
+            if answer is not None and in_time and self._may_follow_up(job, answer):
                 webhook = webhook_of(self._client, answer)
                 await webhook.send(embed=parts.embed, view=parts.view, ephemeral=True)
                 return True
@@ -72,7 +76,12 @@ class Discretion:
             return False
         return True
 
+    def _may_follow_up(self, job: Job, answer: Answer) -> bool:
+        return not job.place.is_outside or self._follow_ups.take(answer.token)
+
     async def _among_adults(self, job: Job) -> bool:
+        if job.place.is_outside:
+            return False
         guild = self._client.get_guild(job.place.guild_id)
         channel = guild.get_channel_or_thread(job.place.channel_id) if guild is not None else None
         if channel is None and guild is not None:

@@ -9,7 +9,8 @@ from typing import Final
 import discord
 
 from cogs.answers import NETWORK_ERRORS, PUBLIC, in_time, privately
-from cogs.asking import Interaction, answer_of, asker, can_see, check_permissions, check_server
+from cogs.asking import answer_of, asker, can_see, check_permissions
+from cogs.contexts import Interaction, check_context
 from cogs.languages import language_of_jobs
 from cogs.progress import ProgressCards
 from cogs.services import Services
@@ -49,7 +50,7 @@ class Door:
 
     def check_place(self, interaction: Interaction) -> int:
         """The guild's id. Raises OperatorError where the bot does not work, or could not post a picture."""
-        guild_id = check_server(interaction, self._services.settings)
+        guild_id = check_context(interaction, self._services.settings)
         check_permissions(interaction)
         return guild_id
 
@@ -142,14 +143,14 @@ class Door:
 
         Raises UserError (JOB_UNKNOWN) for all others: nobody learns what is asked for elsewhere.
         """
-        guild_id = check_server(interaction, self._services.settings)
+        guild_id = check_context(interaction, self._services.settings)
         found = await self._services.jobs.get(job_id.strip()) if 0 < len(job_id) <= MAX_JOB_ID else None
         if found is None or found.place.guild_id != guild_id or not can_see(interaction, found):
             raise UserError(Code.JOB_UNKNOWN, job=job_id[:MAX_JOB_ID])
         return found
 
     async def _is_private(self, interaction: Interaction) -> bool:
-        guild_id = check_server(interaction, self._services.settings)
+        guild_id = check_context(interaction, self._services.settings)
         return (await self._services.administration.settings(guild_id)).private_results
 
     @contextlib.contextmanager

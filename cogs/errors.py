@@ -13,7 +13,7 @@ import discord
 from discord import app_commands
 
 from cogs.answers import TOO_LATE, privately
-from cogs.asking import Interaction
+from cogs.contexts import Interaction
 from cogs.languages import choose
 from cogs.ui import texts
 from domain.errors import Code, EaselError, OperatorError, UserError

@@ -1,14 +1,13 @@
 """In which language an interaction is answered, and its commands are shown."""
 
-from typing import Any, Final
+from typing import Final
 
 import discord
 from discord import app_commands
 
+from cogs.contexts import Context, Interaction, context_of, guild_of
 from cogs.ui.language import speak, speaking, translated
 from domain.language import Language
-
-Interaction = discord.Interaction[Any]
 
 _PUBLIC: Final = "language-in-public"
 _OF_JOBS: Final = "language-of-jobs"
@@ -21,14 +20,15 @@ _NAMES: Final = frozenset({_Location.command_name, _Location.group_name, _Locati
 async def choose(interaction: Interaction) -> None:
     """Speak, for the rest of this task, the language that the server's admins have set.
 
-    Where they have set none, each member is spoken to in their own, and all together in that of the server.
+    Where they have set none, each member is spoken to in their own, and all together in that of the server; outside
+    servers in that of who asked.
     """
     mine, ours = Language.of(interaction.locale.value), _of_server(interaction)
     speak(mine)
     interaction.extras[_PUBLIC] = ours
-    if interaction.guild_id is None:
+    if context_of(interaction) is not Context.SERVER:
         return
-    settings = await interaction.client.services.administration.settings(interaction.guild_id)
+    settings = await interaction.client.services.administration.settings(guild_of(interaction))
     if settings.language is not None:
         mine = ours = Language.of(settings.language)
         speak(mine)

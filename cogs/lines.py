@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from cogs.answers import PUBLIC, in_time, privately
-from cogs.asking import Interaction, asker, can_cancel, can_see, check_server
+from cogs.asking import asker, can_cancel, can_see
 from cogs.completions import Completions
+from cogs.contexts import Interaction, check_context
 from cogs.door import Door
 from cogs.options import CommandOption, read_options, read_text
 from cogs.services import Services
@@ -30,19 +31,20 @@ class JobCommands:
     def commands(self) -> list[SlashCommand]:
         """All of them."""
         return [
-            slash("queue", "See who is waiting, and for how long", self.queue),
+            slash("queue", "See who is waiting, and for how long", self.queue, everywhere=True),
             slash(
                 "cancel",
                 "Take back a job that is waiting or being painted",
                 self.cancel,
                 self._cancel_options,
                 {"job": self._completions.jobs_to_cancel},
+                everywhere=True,
             ),
         ]
 
     async def queue(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/queue"""
-        guild_id = check_server(interaction, self._services.settings)
+        guild_id = check_context(interaction, self._services.settings)
         open_jobs = await in_time(interaction, self._services.jobs.open_in(guild_id), private=True)
         line = [standing for standing in await self._services.queue.line() if standing.guild_id == guild_id]
         under_way = [job for job in open_jobs if job.state in UNDER_WAY]
@@ -60,7 +62,7 @@ class JobCommands:
             job: Job | None = await self._door.job(interaction, str(given["job"]))
         else:
             place = asker(interaction).place
-            check_server(interaction, self._services.settings)
+            check_context(interaction, self._services.settings)
             own = await self._services.jobs.open_in(place.guild_id, place.user_id)
             job = next((job for job in reversed(own) if job.place.channel_id == place.channel_id), None)
         if job is None:

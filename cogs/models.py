@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from cogs.answers import in_time, privately
-from cogs.asking import Interaction, asker, check_server
+from cogs.asking import asker
+from cogs.contexts import Interaction, check_context
 from cogs.services import Services
 from cogs.slash import SlashCommand, slash
 from cogs.ui import offers
@@ -18,7 +19,8 @@ class ModelCommands:
 
     def commands(self) -> list[SlashCommand]:
         """All of them."""
-        return [slash("models", "See what you can paint with here, and what it costs", self.models)]
+        description = "See what you can paint with here, and what it costs"
+        return [slash("models", description, self.models, everywhere=True)]
 
     async def models(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/models"""
@@ -34,5 +36,5 @@ class ModelCommands:
         await interaction.response.edit_message(embed=embed, view=view)
 
     async def _found(self, interaction: Interaction) -> list[OfferedModel]:
-        check_server(interaction, self._services.settings)
+        check_context(interaction, self._services.settings)
         return await self._services.offering.here(asker(interaction))

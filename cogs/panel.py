@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any, cast
 
 from cogs.answers import in_time, privately
-from cogs.asking import Interaction
 from cogs.change_log import Said
+from cogs.contexts import Interaction
 from cogs.options import read_integer
 from cogs.server_commands import read_largest_size
 from cogs.server_settings import ServerSettings

@@ -7,8 +7,9 @@ import discord
 from discord import app_commands
 
 from cogs.answers import privately
-from cogs.asking import Interaction, asker, check_server
+from cogs.asking import asker
 from cogs.completions import Completions
+from cogs.contexts import Interaction, check_context
 from cogs.door import Door
 from cogs.flags import with_flags
 from cogs.options import COUNT, PROMPT, SEED, CommandOption, options_for, read_options, read_text
@@ -26,6 +27,7 @@ from cogs.sources import (
     of_message,
 )
 from cogs.ui import compose, texts
+from cogs.ui.cards import backend
 from cogs.ui.modals import LINK as LINK_FIELD
 from cogs.ui.modals import PROMPT as PROMPT_FIELD
 from cogs.ui.modals import SEED as SEED_FIELD
@@ -38,8 +40,9 @@ from config.sizes import Ratio, nearest
 from domain.errors import Code, UserError
 from domain.job import Job
 from domain.request import MAX_SEED, ImageRequest, InputPicture, Kind
-from jobs.house_rules import allows_model, default_model
+from jobs.house_rules import allows_model, default_model, free_models
 from jobs.pictures import MAX_INPUT_BYTES
+from jobs.variations import Strength, can_blend, varied
 
 
 class PictureCommands:
@@ -83,9 +86,17 @@ class PictureCommands:
                         "lora": completions.loras,
                         "speed": completions.words(Option.SPEED, Kind.IMAGINE),
                     },
+                    everywhere=self._is_free(Kind.IMAGINE),
                 )
             )
-            made.append(slash("compose", "Write a long prompt in a form, with room for all of it", self.compose))
+            made.append(
+                slash(
+                    "compose",
+                    "Write a long prompt in a form, with room for all of it",
+                    self.compose,
+                    everywhere=self._is_free(Kind.IMAGINE),
+                )
+            )
         if self._edit_options:
             made.append(
                 slash(
@@ -97,6 +108,7 @@ class PictureCommands:
                         "model": completions.models(Kind.EDIT),
                         "speed": completions.words(Option.SPEED, Kind.EDIT),
                     },
+                    everywhere=self._is_free(Kind.EDIT),
                 )
             )
         if made:
@@ -107,6 +119,7 @@ class PictureCommands:
                     self.reroll,
                     self._reroll_options,
                     {"job": completions.jobs_to_reroll},
+                    everywhere=any(map(self._is_free, Kind)),
                 )
             )
         return [*made, *self._menus()]
@@ -121,7 +134,15 @@ class PictureCommands:
         async def edit_avatar(interaction: Interaction, user: discord.User) -> None:
             await self.edit_avatar(interaction, user)
 
-        return [menu("Edit picture", edit_message), menu("Edit avatar", edit_avatar)]
+        everywhere = self._is_free(Kind.EDIT)
+        return [
+            menu("Edit picture", edit_message, everywhere=everywhere),
+            menu("Edit avatar", edit_avatar, everywhere=everywhere),
+        ]
+
+    def _is_free(self, kind: Kind) -> bool:
+        """Whether there is a model that can be used outside servers."""
+        return bool(free_models(self._services.catalogue, kind))
 
     async def imagine(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/imagine"""
@@ -218,7 +239,7 @@ class PictureCommands:
 
     async def _model_for_several(self, interaction: Interaction, pictures: int) -> str:
         """The usual model, or the first that takes so many pictures where the usual one does not."""
-        guild_id = check_server(interaction, self._services.settings)
+        guild_id = check_context(interaction, self._services.settings)
         usual = await self._model(guild_id, Kind.EDIT, None)
         able = [usual, *self._services.catalogue.models(Kind.EDIT)]
         return next((model for model in able if model.pictures_taken >= pictures), usual).key
@@ -246,11 +267,22 @@ class PictureCommands:
         job = await self._door.job(interaction, job_id)
         await self._again(interaction, job, {"seed": job.request.seed})
 
-    async def press_vary(self, interaction: Interaction, job_id: str) -> None:
-        """The button Vary: the same with the seeds that follow, so that the series can be had again."""
+    async def press_vary(self, interaction: Interaction, job_id: str, strength: Strength | None) -> None:
+        """The buttons Vary subtly and Vary strongly: the same with another seed's noise blended in.
+
+        Without a ``strength``, or where noise can't be blended (which is said): the same with the seeds that follow.
+        """
+        guild_id = self._door.check_place(interaction)
         job = await self._door.job(interaction, job_id)
+        blends = can_blend(job, self._services.catalogue, await self._services.administration.settings(guild_id))
+        if blends and strength is not None:
+            await self._check_source(job)
+            await self._order(interaction, varied(job.request, strength), parent=job)
+            return
         first = job.tasks[0].seed
         await self._again(interaction, job, {"seed": (first + job.request.count) % (MAX_SEED + 1)})
+        if not blends:
+            await privately(interaction, texts.fill(texts.NEXT_SEEDS, backend=backend(job)))
 
     async def press_larger(self, interaction: Interaction, job_id: str) -> None:
         """The button Redo in …: the same wish, seed and all, for the next better or larger model."""
@@ -315,8 +347,11 @@ class PictureCommands:
     async def _again(self, interaction: Interaction, job: Job, changes: Mapping[str, object]) -> None:
         self._door.check_place(interaction)
         await self._check_source(job)
+        given = self._read(job.request.kind, changes)
+        # Another seed has variations of its own.
+        of_its_seed = {} if given.get("seed") == job.request.seed else {"variations": ()}
         # Intake draws a new seed where there is none, and checks everything anew.
-        request = self._sized({**dict(job.request), "seed": None, **self._read(job.request.kind, changes)})
+        request = self._sized({**dict(job.request), "seed": None, **of_its_seed, **given})
         await self._order(interaction, request, parent=job)
 
     async def _order(
@@ -339,7 +374,7 @@ class PictureCommands:
                 raise UserError(Code.PICTURE_GONE)
 
     async def _request(self, interaction: Interaction, kind: Kind, given: Mapping[str, object]) -> ImageRequest:
-        model = await self._model(check_server(interaction, self._services.settings), kind, given.get("model"))
+        model = await self._model(check_context(interaction, self._services.settings), kind, given.get("model"))
         if model.kind is not kind:
             raise UserError(Code.MODEL_WRONG_KIND, model=model.name, command=kind.value)
         return self._sized({**given, "kind": kind, "model": model.key})

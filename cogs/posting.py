@@ -100,7 +100,7 @@ class Poster:
         raise AssertionError("it is tried until it works or fails for good")
 
     async def _send(self, job: Job, parts: cards.Parts, *, look_first: bool, with_pictures: bool, nonce: str) -> Card:
-        channel = self._client.get_partial_messageable(job.place.channel_id, guild_id=job.place.guild_id)
+        channel = self._client.get_partial_messageable(job.place.channel_id, guild_id=job.place.server_id)
 
         async def into_channel(attempt: int) -> Card:
             if look_first or attempt > 1:
@@ -120,7 +120,7 @@ class Poster:
             return await self._attach_and_send(job, parts, changing, with_pictures=with_pictures)
 
         try:
-            if not job.request.private:
+            if not job.through_interaction:
                 return await self.retrying(f"job {job.id}", into_channel)
             if job.card is not None and job.answer is not None:
                 return await self.retrying(f"job {job.id}", onto_card)

@@ -11,12 +11,13 @@ from typing import Any, Final
 import discord
 from discord.ext import commands
 
-from cogs.answers import NETWORK_ERRORS, in_time, privately
-from cogs.asking import Interaction, check_server
+from cogs.answers import NETWORK_ERRORS, TOO_LATE, in_time, privately
+from cogs.contexts import Interaction, check_context
 from cogs.options import CommandOption, read_choice
 from cogs.services import Services
 from cogs.slash import SlashCommand, slash
 from cogs.ui import about, texts
+from cogs.whispers import message_of
 from domain.job import Card, Job
 
 log = logging.getLogger(__name__)
@@ -49,13 +50,24 @@ class PrivacyCommands:
     def commands(self) -> list[SlashCommand]:
         """Both of them."""
         return [
-            slash("privacy", "See, take with you or delete what I keep of you", self.privacy, _OPTIONS),
-            slash("about", "What I am, which models paint, and what they may not be used for", self.about),
+            slash(
+                "privacy",
+                "See, take with you or delete what I keep of you",
+                self.privacy,
+                _OPTIONS,
+                everywhere=True,
+            ),
+            slash(
+                "about",
+                "What I am, which models paint, and what they may not be used for",
+                self.about,
+                everywhere=True,
+            ),
         ]
 
     async def privacy(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/privacy"""
-        check_server(interaction, self._services.settings)
+        check_context(interaction, self._services.settings)
         action = _OPTIONS[0].read(values["action"]) if "action" in values else SHOW
         if action == EXPORT:
             await self._export(interaction)
@@ -66,7 +78,7 @@ class PrivacyCommands:
 
     async def press_forget(self, interaction: Interaction) -> None:
         """Yes, forget me."""
-        check_server(interaction, self._services.settings)
+        check_context(interaction, self._services.settings)
         await in_time(interaction, self._services.erasures.ask(interaction.user.id), private=True)
         self._forgetting.ring()
         if interaction.response.is_done():
@@ -76,7 +88,7 @@ class PrivacyCommands:
 
     async def about(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/about"""
-        check_server(interaction, self._services.settings)
+        check_context(interaction, self._services.settings)
         await privately(interaction, embed=about.about(self._services.settings, self._services.catalogue))
 
     async def _export(self, interaction: Interaction) -> None:
@@ -132,13 +144,14 @@ class Forgetting(commands.Cog):
     async def _unpost(self, job: Job) -> None:
         for message in (job.result, job.card):
             if message is not None:
-                await self._delete(message)
+                await self._delete(job, message)
 
-    async def _delete(self, message: Card) -> None:
-        channel = self._client.get_partial_messageable(message.channel_id)
+    async def _delete(self, job: Job, message: Card) -> None:
         try:
-            await channel.get_partial_message(message.message_id).delete()
-        except (discord.NotFound, discord.Forbidden) as error:
+            await message_of(self._client, job, message).delete()
+        except discord.HTTPException as error:
+            if error.code not in TOO_LATE and not isinstance(error, discord.NotFound | discord.Forbidden):
+                raise
             log.debug("message %d can't be taken back: %s", message.message_id, error)
 
 

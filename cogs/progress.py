@@ -14,7 +14,7 @@ from typing import Any, assert_never
 
 import discord
 
-from cogs.answers import NETWORK_ERRORS
+from cogs.answers import NETWORK_ERRORS, TOO_LATE
 from cogs.edit_budget import EditBudget
 from cogs.services import Services
 from cogs.ui import cards
@@ -33,6 +33,8 @@ LOOK_SECONDS = 0.5
 """Between two looks at the line for the cards of those who wait."""
 PAUSE_SECONDS = 1.0
 """Rest after something unexpected broke."""
+LEAVING_SECONDS = 60.0
+"""Before an interaction is over, a card that is reached through it alone says where the result will be."""
 _PREVIEW_TYPES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 
 
@@ -50,6 +52,8 @@ class _Live:
     not_before: float = 0.0
     """On the clock: more is about to be known, and an edit now would use up the card's turn."""
     editing: asyncio.Task[None] | None = None
+    leaving: bool = False
+    """The interaction through which the card is reached is about to be over."""
 
 
 class ProgressCards:
@@ -117,7 +121,10 @@ class ProgressCards:
         if early is not None and job.state in UNDER_WAY:
             shown = early
         if job.state in _SHOWN:
-            live = self._live.setdefault(job_id, _Live(job, job.card, shown))
+            if job_id not in self._live:
+                self._live[job_id] = _Live(job, job.card, shown)
+                self._leave_in_time(job)
+            live = self._live[job_id]
             live.changed = live.changed or job.state is not JobState.QUEUED
             self._queue_moved = True
             self._work.set()
@@ -125,6 +132,18 @@ class ProgressCards:
             await self.remove(job, job.card)
         elif job.state in WITHOUT_PICTURE and job.told:
             await self.show_end(job, job.card)
+
+    def _leave_in_time(self, job: Job) -> None:
+        if not job.through_interaction or job.answer is None:
+            return
+        left = job.answer.expires_at / 1000 - self._services.clock().timestamp()
+        asyncio.get_running_loop().call_later(max(0.0, left - LEAVING_SECONDS), self._leave, job.id)
+
+    def _leave(self, job_id: str) -> None:
+        live = self._live.get(job_id)
+        if live is not None:
+            live.leaving = live.changed = True
+            self._work.set()
 
     async def recover(self, job: Job, parts: cards.Parts | None = None) -> Card | None:
         """The card of a job whose answer was cut off: the interaction's own response, where it can still be had.
@@ -149,9 +168,9 @@ class ProgressCards:
 
     async def new_card(self, job: Job, shown: cards.Progress) -> Card | None:
         """A card of its own in the channel, where the interaction can't carry it; None where none can be sent."""
-        if job.request.private:
+        if job.through_interaction:
             return None
-        channel = self._client.get_partial_messageable(job.place.channel_id, guild_id=job.place.guild_id)
+        channel = self._client.get_partial_messageable(job.place.channel_id, guild_id=job.place.server_id)
         parts = cards.in_progress(job, shown, self._services.catalogue)
         assert parts.view is not None
         try:
@@ -368,7 +387,8 @@ class ProgressCards:
             live.changed = True
 
     async def _edit(self, live: _Live) -> None:
-        parts = cards.in_progress(live.job, live.progress, self._services.catalogue)
+        leaving = live.leaving
+        parts = cards.in_progress(live.job, replace(live.progress, leaving=leaving), self._services.catalogue)
         files = []
         if live.preview is not None and live.progress.preview is not None:
             files.append(discord.File(io.BytesIO(live.preview), live.progress.preview))
@@ -376,18 +396,26 @@ class ProgressCards:
             await message_of(self._client, live.job, live.card).edit(
                 embed=parts.embed, view=parts.view, attachments=files
             )
-        except discord.NotFound:
-            # Somebody deleted the card. The result still comes.
-            if self._live.get(live.job.id) is live:
-                del self._live[live.job.id]
         except NETWORK_ERRORS as error:
             log.debug("job %s: a progress edit is dropped: %s", live.job.id, error)
+            if isinstance(error, discord.HTTPException) and error.code in TOO_LATE:
+                # Somebody deleted the card, or its interaction is over. The result still comes.
+                self._give_up(live)
+        else:
+            if leaving:
+                self._give_up(live)
         finally:
             live.editing = None
             if live.changed:
                 self._work.set()
 
     # Small things.
+
+    def _give_up(self, live: _Live) -> None:
+        """The card stays as it is, whatever happens to the job."""
+        self._looked_up.add(live.job.id)
+        if self._live.get(live.job.id) is live:
+            del self._live[live.job.id]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

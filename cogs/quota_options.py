@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 import discord
 from discord import app_commands
 
-from cogs.asking import Interaction
+from cogs.contexts import Interaction
 from cogs.options import CommandOption, malformed, read_choice, read_flag, read_integer, read_number
 from domain.errors import Code, UserError
 from domain.quota import Unit, Window

@@ -8,9 +8,10 @@ import discord
 from discord import app_commands
 
 from cogs.answers import in_time, privately
-from cogs.asking import Interaction, asker, check_manages_server, check_server, manages_server
+from cogs.asking import asker, check_manages_server, manages_server
 from cogs.change_log import ChangeLog
 from cogs.completions import Completions
+from cogs.contexts import Interaction, check_context, check_server
 from cogs.options import malformed, read_options
 from cogs.quota_options import (
     CAPS,
@@ -50,7 +51,7 @@ class QuotaCommands:
     def commands(self) -> list[SlashCommand | app_commands.Group]:
         """All of them."""
         return [
-            slash("quota", "See what you have used and what is left", self.quota, QUOTA),
+            slash("quota", "See what you have used and what is left", self.quota, QUOTA, everywhere=True),
             slash("usage", "See what was painted and spent, as charts", self.usage, USAGE),
             group(
                 "quotas",
@@ -71,7 +72,7 @@ class QuotaCommands:
 
     async def quota(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quota"""
-        check_server(interaction, self._services.settings)
+        check_context(interaction, self._services.settings)
         whose, name = asker(interaction), None
         other = values.get("member")
         if other is not None:

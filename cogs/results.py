@@ -5,7 +5,8 @@ import io
 import discord
 
 from cogs.answers import PUBLIC, in_time, privately
-from cogs.asking import Interaction, can_cancel
+from cogs.asking import can_cancel
+from cogs.contexts import Interaction
 from cogs.discretion import Discretion
 from cogs.door import Door
 from cogs.posting import REQUEST_BYTES
@@ -13,6 +14,7 @@ from cogs.services import Services
 from cogs.ui import texts, words
 from cogs.ui.buttons import Action, after_details, job_buttons
 from cogs.ui.details import details
+from cogs.ui.modals import delete_for_good
 from domain.errors import Code, OperatorError, UserError
 from domain.job import Job, JobState, Task
 
@@ -59,6 +61,10 @@ class ResultButtons:
     async def press_delete(self, interaction: Interaction, job_id: str) -> None:
         """The button Delete: asks first."""
         job = await self._owned(interaction, job_id)
+        if job.through_interaction and job.place.channel_id == interaction.channel_id:
+            # Only what is done to the message itself brings what it takes to delete it: the question is a form.
+            await interaction.response.send_modal(delete_for_good(job))
+            return
         question = texts.DELETE_ONE if len(job.pictures) == 1 else texts.DELETE_SEVERAL
         await privately(interaction, question, view=job_buttons(job.id, Action.REMOVE))
 
@@ -82,6 +88,23 @@ class ResultButtons:
 
         await self._services.removal.remove(job, unpost)
         await interaction.edit_original_response(content=texts.fill(texts.DELETED), view=None)
+
+    async def submit_delete(self, interaction: Interaction, job_id: str) -> None:
+        """The form that asked was sent: the message under which it was opened goes, and the pictures go."""
+        job = await self._owned(interaction, job_id)
+        await interaction.response.defer()
+        interaction.extras[PUBLIC] = False
+
+        async def unpost(job: Job) -> None:
+            try:
+                await interaction.delete_original_response()
+            except discord.NotFound:
+                pass  # Somebody was faster.
+            except discord.HTTPException as error:
+                raise OperatorError(Code.DISCORD_REFUSED, reason=error.text[:200]) from error
+
+        await self._services.removal.remove(job, unpost)
+        await privately(interaction, texts.fill(texts.DELETED))
 
     async def _owned(self, interaction: Interaction, job_id: str) -> Job:
         job = await self._door.job(interaction, job_id)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from cogs.asking import Interaction
+from cogs.contexts import Interaction
 from cogs.options import CommandOption, Read, malformed, read_choice, read_flag, read_options
 from cogs.server_settings import ServerSettings
 from cogs.slash import SlashCommand, slash

@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 
 from cogs.answers import NETWORK_ERRORS, in_time, privately
-from cogs.asking import Interaction, check_server
+from cogs.contexts import Interaction, check_context
 from cogs.door import Door
 from cogs.languages import public_language
 from cogs.options import CommandOption, read_text
@@ -77,8 +77,14 @@ class SafeguardCommands:
             await self.report_message(interaction, message)
 
         return [
-            slash("report", "Tell the admins and the operator of a picture that is wrong", self.report, _REPORT),
-            menu("Report picture", report_message),
+            slash(
+                "report",
+                "Tell the admins and the operator of a picture that is wrong",
+                self.report,
+                _REPORT,
+                everywhere=True,
+            ),
+            menu("Report picture", report_message, everywhere=True),
         ]
 
     # Blocked words and patterns.
@@ -150,7 +156,7 @@ class SafeguardCommands:
 
     async def report_message(self, interaction: Interaction, message: discord.Message) -> None:
         """The menu of a message: asks for the reason."""
-        check_server(interaction, self._services.settings)
+        check_context(interaction, self._services.settings)
         client = interaction.client.user
         job_id = reporting.job_of(message) if client is not None and message.author.id == client.id else None
         if job_id is None:
@@ -171,7 +177,7 @@ class SafeguardCommands:
         places = {settings.log_channel_id, self._services.settings.easel_operator_channel} - {None}
         for channel_id in places:
             await self._post(interaction, cast("int", channel_id), job, reason)
-        await privately(interaction, texts.fill(texts.REPORTED))
+        await privately(interaction, texts.fill(texts.REPORTED_OUTSIDE if job.place.is_outside else texts.REPORTED))
 
     async def _post(self, interaction: Interaction, channel_id: int, job: Job, reason: str) -> None:
         with speaking(public_language(interaction)):

@@ -6,8 +6,8 @@ from typing import Any, Final, cast
 import discord
 from discord import app_commands
 
-from cogs.asking import Interaction
 from cogs.completions import COMMON_SIZES, Completions
+from cogs.contexts import Interaction
 from cogs.options import CommandOption, malformed, read_choice, read_flag, read_integer, read_options, read_text
 from cogs.quota_options import read_id
 from cogs.server_settings import ServerSettings

@@ -4,8 +4,9 @@ from dataclasses import fields
 from typing import Final
 
 from cogs.answers import in_time
-from cogs.asking import Interaction, check_manages_server, check_server
+from cogs.asking import check_manages_server
 from cogs.change_log import ChangeLog
+from cogs.contexts import Interaction, check_server
 from cogs.options import words_of
 from cogs.services import Services
 from cogs.ui import server_settings as words_for

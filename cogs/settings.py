@@ -8,8 +8,9 @@ import discord
 from discord import app_commands
 
 from cogs.answers import in_time, privately
-from cogs.asking import Interaction, check_manages_server, check_server
+from cogs.asking import check_manages_server
 from cogs.change_log import ChangeLog
+from cogs.contexts import Interaction, check_server
 from cogs.options import CommandOption, malformed, read_integer, read_number, read_options
 from cogs.quota_options import MessageChannel, read_id
 from cogs.services import Services

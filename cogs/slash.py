@@ -8,7 +8,7 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from cogs.asking import Interaction
+from cogs.contexts import ALL_INSTALLS, GUILD_INSTALLS, IN_SERVERS, Interaction
 from cogs.options import CommandOption
 
 log = logging.getLogger(__name__)
@@ -18,6 +18,9 @@ Complete = Callable[[Interaction, str], Awaitable[Sequence[tuple[str, str]]]]
 """From what was typed to choices: what is shown, and the value."""
 
 SlashCommand = app_commands.Command[Any, ..., None]
+Offered = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
+_EVERYWHERE = "everywhere"
+"""Key in a command's ``extras``."""
 
 MAX_CHOICES = 25
 MAX_CHOICE_CHARACTERS = 100
@@ -29,8 +32,13 @@ def slash(
     run: Run,
     options: Sequence[CommandOption] = (),
     completions: Mapping[str, Complete] | None = None,
+    *,
+    everywhere: bool = False,
 ) -> SlashCommand:
-    """A command for servers only. ``run`` gets the raw values; what was left out is not among them."""
+    """A command. ``run`` gets the raw values; what was left out is not among them.
+
+    ``everywhere``: it also makes sense outside servers, where the operator allows that.
+    """
 
     async def callback(interaction: Interaction, **values: object) -> None:
         await run(interaction, {key: value for key, value in values.items() if value is not None})
@@ -65,8 +73,9 @@ def slash(
         name=name,
         description=description,
         callback=callback,
-        allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
-        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        allowed_contexts=IN_SERVERS,
+        allowed_installs=GUILD_INSTALLS,
+        extras={_EVERYWHERE: everywhere},
     )
     return command
 
@@ -88,14 +97,26 @@ def _completer(complete: Complete) -> Any:
     return completer
 
 
-def menu(name: str, callback: Callable[..., Any]) -> app_commands.ContextMenu:
-    """An entry in the menu of a message or a person, for servers only; the callback's annotation says of which."""
+def menu(name: str, callback: Callable[..., Any], *, everywhere: bool = False) -> app_commands.ContextMenu:
+    """An entry in the menu of a message or a person; the callback's annotation says of which."""
     return app_commands.ContextMenu(
         name=name,
         callback=callback,
-        allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
-        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        allowed_contexts=IN_SERVERS,
+        allowed_installs=GUILD_INSTALLS,
+        extras={_EVERYWHERE: everywhere},
     )
+
+
+def is_for_everywhere(command: Offered) -> bool:
+    """Whether it makes sense outside servers, too."""
+    return bool(command.extras.get(_EVERYWHERE))
+
+
+def offer_in(command: Offered, contexts: app_commands.AppCommandContext) -> None:
+    """Offer the command in these contexts: what is offered outside servers, people can bring there themselves."""
+    command.allowed_contexts = contexts
+    command.allowed_installs = GUILD_INSTALLS if contexts is IN_SERVERS else ALL_INSTALLS
 
 
 def group(name: str, description: str, *commands: SlashCommand, permissions: discord.Permissions) -> app_commands.Group:
@@ -103,8 +124,8 @@ def group(name: str, description: str, *commands: SlashCommand, permissions: dis
     made = app_commands.Group(
         name=name,
         description=description,
-        allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
-        allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        allowed_contexts=IN_SERVERS,
+        allowed_installs=GUILD_INSTALLS,
         default_permissions=permissions,
     )
     for command in commands:

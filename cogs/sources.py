@@ -9,13 +9,14 @@ from urllib.parse import unquote, urlsplit
 
 import discord
 
-from cogs.asking import Interaction, is_age_restricted, permissions_in
+from cogs.asking import is_age_restricted, permissions_in
+from cogs.contexts import Interaction
 from domain.errors import Code, UserError
 from jobs.attachments import Attachments
 
 MAX_LINK: Final = 1000
 _MESSAGE: Final = re.compile(
-    r"https://(?:www\.|ptb\.|canary\.)?discord(?:app)?\.com/channels/(?P<guild>\d{1,20})/(?P<channel>\d{1,20})"
+    r"https://(?:www\.|ptb\.|canary\.)?discord(?:app)?\.com/channels/(?P<guild>@me|\d{1,20})/(?P<channel>\d{1,20})"
     r"/(?P<message>\d{1,20})/?"
 )
 _FILE: Final = re.compile(r"/attachments/(?P<channel>\d{1,20})/")
@@ -74,7 +75,8 @@ def of_link(interaction: Interaction, link: str, attachments: Attachments) -> So
     if message is not None:
         channel_id = int(message["channel"])
         have = permissions_in(interaction, channel_id)
-        if int(message["guild"]) != interaction.guild_id or not (have.view_channel and have.read_message_history):
+        here = str(interaction.guild_id or "@me")
+        if message["guild"] != here or not (have.view_channel and have.read_message_history):
             raise UserError(Code.NO_PICTURE_IN_MESSAGE)
         return LinkedMessage(channel_id, int(message["message"]))
     if not attachments.accepts(link):
@@ -101,6 +103,9 @@ def is_adult(interaction: Interaction, url: str) -> bool:
     match = _FILE.search(urlsplit(url).path)
     if match is None or interaction.guild is None:
         return False
+    if int(match["channel"]) == interaction.channel_id:
+        # Also in a server that does not have the bot.
+        return is_age_restricted(interaction.channel)
     return is_age_restricted(interaction.guild.get_channel_or_thread(int(match["channel"])))
 
 

@@ -1,7 +1,8 @@
-"""Messages of a job, wherever they are: in the channel, or shown to one person alone.
+"""Messages of a job, wherever they are: in the channel, or reached through an interaction alone.
 
-What one person alone sees is reached through the interaction that it answers, as long as its token lives (15
-minutes: https://discord.com/developers/docs/interactions/receiving-and-responding#followup-messages).
+What one person alone sees, and all that is said where the bot is no member, is reached through the interaction that it
+answers, as long as its token lives (15 minutes:
+https://discord.com/developers/docs/interactions/receiving-and-responding#followup-messages).
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from domain.job import Answer, Card, Job
 
 
 class Whisper:
-    """A message that one person alone sees."""
+    """A message that is reached through its interaction."""
 
     def __init__(self, client: discord.Client, answer: Answer | None, card: Card) -> None:
         self._client = client
@@ -38,13 +39,13 @@ class Whisper:
         await self._webhook().delete_message(self._card.message_id)
 
     def _webhook(self) -> discord.Webhook:
-        assert self._answer is not None, "a job that is private keeps its answer"
+        assert self._answer is not None, "a job that is answered so keeps its answer"
         return webhook_of(self._client, self._answer)
 
 
 def message_of(client: discord.Client, job: Job, card: Card) -> Any:
     """The message: it has ``edit`` and ``delete``."""
-    if job.request.private:
+    if job.through_interaction and card.channel_id == job.place.channel_id:
         return Whisper(client, job.answer, card)
     return client.get_partial_messageable(card.channel_id).get_partial_message(card.message_id)
 

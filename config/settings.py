@@ -57,6 +57,14 @@ class LocalMemory(StrEnum):
     """As ``offload``, with weights of 4 bits: the pictures differ more. Needs the package bitsandbytes."""
 
 
+class DirectMessages(StrEnum):
+    """Whether the bot works outside servers: in direct messages, and where a person's account brings it."""
+
+    OFF = "off"
+    LOCAL = "local"
+    """With the operator's own machines, and nothing that costs money."""
+
+
 WebSocketUrl = Annotated[Url, UrlConstraints(allowed_schemes=["ws", "wss"])]
 
 
@@ -127,9 +135,29 @@ class Settings(BaseSettings):
     easel_cluster_max_replicas: int = Field(
         8, ge=1, le=1000, description="Replicas that `cluster` may start where all are busy."
     )
+    easel_cluster_upscale_seconds: float = Field(
+        10.0, ge=0, le=3600, description="Seconds that all replicas are busy before `cluster` starts another one."
+    )
+    easel_cluster_downscale_seconds: float = Field(
+        600.0, ge=0, le=86_400, description="Seconds without need after which `cluster` ends a replica."
+    )
+    easel_cluster_warm_seconds: float = Field(
+        0.1,
+        ge=0,
+        le=20,
+        description="Seconds that a job waits for a replica with its model and prompt warm while another is free.",
+    )
     easel_worker_token: SecretStr | None = Field(None, description="Bearer token that a worker on TCP asks for.")
     easel_default_daily_images: int = Field(
         50, ge=0, le=100_000, description="Pictures a member may have a day where no rule says otherwise."
+    )
+    easel_direct_messages: DirectMessages = Field(
+        DirectMessages.OFF,
+        description="Whether people can use the bot in direct messages and wherever their own account brings it: "
+        "`off`, or `local`, with models on your own machines that cost nothing (docs/discord.md).",
+    )
+    easel_direct_daily_images: int = Field(
+        20, ge=0, le=100_000, description="Pictures a person may have a day outside servers."
     )
     easel_daily_budget_usd: Decimal = Field(
         Decimal(5),

@@ -10,7 +10,7 @@ import aiosqlite
 from pydantic import TypeAdapter
 
 from db.database import Database, Transaction
-from domain.guild import GuildSettings
+from domain.guild import OUTSIDE, GuildSettings
 from domain.quota import Rule, Subject, Unit, Window
 
 _SETTINGS: Final = TypeAdapter(GuildSettings)
@@ -19,20 +19,23 @@ _SETTINGS: Final = TypeAdapter(GuildSettings)
 class GuildStore:
     """What a guild's admins have set."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, outside: GuildSettings | None = None) -> None:
+        """``outside``: what holds where there are no admins (``domain.guild.OUTSIDE``)."""
         self._database = database
+        self._outside = outside or GuildSettings()
 
     async def settings(self, connection: aiosqlite.Connection, guild_id: int) -> GuildSettings:
         """What the guild's admins have set; the defaults where they have set nothing."""
-        async with connection.execute("SELECT settings FROM guilds WHERE guild_id = ?", (guild_id,)) as cursor:
-            row = await cursor.fetchone()
-        return GuildSettings() if row is None else _settings(row["settings"])
+        if guild_id == OUTSIDE:
+            return self._outside
+        rows = await connection.execute_fetchall("SELECT settings FROM guilds WHERE guild_id = ?", (guild_id,))
+        return next((_settings(row["settings"]) for row in rows), GuildSettings())
 
     async def settings_of_all(
         self, connection: aiosqlite.Connection, guild_ids: Iterable[int]
     ) -> dict[int, GuildSettings]:
         """What the admins of these guilds have set, at once; the defaults where they have set nothing."""
-        wanted = dict.fromkeys(guild_ids, GuildSettings())
+        wanted = {guild_id: self._outside if guild_id == OUTSIDE else GuildSettings() for guild_id in guild_ids}
         rows = await connection.execute_fetchall(
             "SELECT guild_id, settings FROM guilds WHERE guild_id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(wanted)),),

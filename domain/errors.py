@@ -27,6 +27,7 @@ class Code(StrEnum):
     ROLE_NEEDED = "role_needed"
     MODEL_NOT_ALLOWED = "model_not_allowed"
     NO_MODEL_ALLOWED = "no_model_allowed"
+    COSTS_MONEY_OUTSIDE = "costs_money_outside"
     BANNED = "banned"
     BANNED_HERE = "banned_here"
     OPTION_OUT_OF_RANGE = "option_out_of_range"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from domain.errors import Code, Parameter
+from domain.guild import OUTSIDE
 from domain.language import Language
 from domain.money import MicroUSD
 from domain.request import ImageRequest
@@ -94,8 +95,19 @@ class Place:
     """Where on Discord a job belongs and who asked for it. All are snowflakes."""
 
     guild_id: int
+    """``domain.guild.OUTSIDE`` where no server of the bot's is."""
     channel_id: int
     user_id: int
+
+    @property
+    def is_outside(self) -> bool:
+        """It is in no server that has the bot."""
+        return self.guild_id == OUTSIDE
+
+    @property
+    def server_id(self) -> int | None:
+        """The guild as Discord knows it; None outside."""
+        return None if self.is_outside else self.guild_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +195,21 @@ class Job:
     def pictures(self) -> tuple[StoredPicture, ...]:
         """The pictures that were made, in order."""
         return tuple(task.picture for task in self.tasks if task.picture is not None)
+
+    @property
+    def through_interaction(self) -> bool:
+        """Its messages are reached through its interaction alone, and directly once that is over."""
+        return self.request.private or self.request.visiting
+
+    @property
+    def link(self) -> str | None:
+        """The address of the result; None where there is none, or in a place that the bot can't name."""
+        if self.result is None:
+            return None
+        where = f"{self.result.channel_id}/{self.result.message_id}"
+        if self.result.channel_id != self.place.channel_id or (self.place.is_outside and not self.request.visiting):
+            return f"https://discord.com/channels/@me/{where}"
+        return None if self.request.visiting else f"https://discord.com/channels/{self.place.guild_id}/{where}"
 
     @property
     def cost(self) -> MicroUSD:

@@ -13,6 +13,8 @@ MAX_COUNT = 4
 LORA_ID = r"^[A-Za-z0-9][A-Za-z0-9:@._-]{0,199}$"
 MAX_REFERENCES = 2
 """Pictures of an edit besides the one that is changed."""
+MAX_VARIATIONS = 20
+"""Generations of variations: a picture, what varies it, what varies that, and so on."""
 
 
 class Kind(StrEnum):
@@ -111,11 +113,23 @@ class Lora(BaseModel):
         return f"{self.model}={self.weight:g}{stage}" if stage or self.weight != 1 else self.model
 
 
+class Variation(BaseModel):
+    """Another seed, whose noise is blended into a picture's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
+    """The variation seed; another than those that it is blended with."""
+    strength: Annotated[float, Field(ge=0, le=1)]
+    """The variation strength: 0 leaves the picture as it is, 1 makes it the one of the variation seed."""
+
+
 class ImageRequest(BaseModel):
     """One wish for one to four pictures. Everything in it has been checked against the catalogue.
 
     ``None`` means "the offer's default". ``seed`` is drawn by intake when the person gave none, so that every
-    picture can be made again; picture number i (from 0) has ``seed + i`` modulo ``MAX_SEED + 1``.
+    picture can be made again; picture number i (from 0) has ``seed + i`` modulo ``MAX_SEED + 1``, and so have its
+    variations.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -127,6 +141,8 @@ class ImageRequest(BaseModel):
     negative_prompt: str | None = None
     count: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 1
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
+    variations: Annotated[tuple[Variation, ...], Field(max_length=MAX_VARIATIONS)] = ()
+    """Blended in one after the other: each varies what those before it have made."""
     size: Size | None = None
     steps: int | None = None
     guidance: float | None = None
@@ -143,6 +159,8 @@ class ImageRequest(BaseModel):
     """What comes of it belongs into age-restricted channels alone; intake says so."""
     private: bool = False
     """Card and result are shown to who asked alone; intake says so."""
+    visiting: bool = False
+    """It was asked for where the person's account brings the bot, which is no member there; intake says so."""
     flagged_allowed: bool = False
     """It was asked for where pictures that a safety check marks may be shown; intake says so."""
 
@@ -154,4 +172,14 @@ class ImageRequest(BaseModel):
     def seeds(self) -> list[int]:
         """The seed of each picture. The request's seed must have been drawn."""
         assert self.seed is not None
-        return [(self.seed + index) % (MAX_SEED + 1) for index in range(self.count)]
+        return [_following(self.seed, index) for index in range(self.count)]
+
+    def variations_of(self, index: int) -> tuple[Variation, ...]:
+        """The variations of picture ``index``, from 0."""
+        return tuple(
+            variation.model_copy(update={"seed": _following(variation.seed, index)}) for variation in self.variations
+        )
+
+
+def _following(seed: int, index: int) -> int:
+    return (seed + index) % (MAX_SEED + 1)

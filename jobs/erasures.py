@@ -111,12 +111,16 @@ class Erasures:
             after = jobs[-1].id
 
 
+_NOT_GIVEN: Final = {"adult", "flagged_allowed", "private", "visiting"}
+"""What intake adds to a request."""
+
+
 def _told(job: Job) -> dict[str, Any]:
-    request = job.request.model_dump(mode="json", exclude={"adult", "flagged_allowed", "private"}, exclude_none=True)
+    request = job.request.model_dump(mode="json", exclude=_NOT_GIVEN, exclude_none=True)
     return {
         "id": job.id,
         "at": job.created_at,
-        "server": str(job.place.guild_id),
+        "server": str(job.place.server_id) if job.place.server_id is not None else None,
         "channel": str(job.place.channel_id),
         "state": job.state.value,
         "request": request,
@@ -133,9 +137,7 @@ def _told(job: Job) -> dict[str, Any]:
             for task in job.tasks
         ],
         "cost_micro_usd": job.cost,
-        "message": f"https://discord.com/channels/{job.place.guild_id}/{job.result.channel_id}/{job.result.message_id}"
-        if job.result
-        else None,
+        "message": job.link,
     }
 
 

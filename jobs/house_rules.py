@@ -15,6 +15,25 @@ OWN_BACKENDS: Final = frozenset({"worker", "comfyui", "openai"})
 """Backends on machines that the operator has chosen; an offer of theirs that costs money is somebody else's."""
 
 
+def free_models(catalogue: Catalogue, kind: Kind | None = None) -> list[Model]:
+    """The models that can be had on machines of the operator's own without costing money."""
+    return [model for model in catalogue if (kind is None or model.kind is kind) and _at_home(model.offers)]
+
+
+def outside(catalogue: Catalogue) -> GuildSettings:
+    """What holds outside servers, where there are no admins: only what is free, and nothing for adults."""
+    keys = tuple(model.key for model in free_models(catalogue))
+    return GuildSettings(allowed_backends=tuple(sorted(OWN_BACKENDS)), allowed_models=keys or None)
+
+
+def free_offers(offers: Iterable[Offer], model: Model) -> list[Offer]:
+    """The offers that may be used outside servers. Raises UserError (COSTS_MONEY_OUTSIDE) where there is none."""
+    free = _at_home(offers)
+    if not free:
+        raise UserError(Code.COSTS_MONEY_OUTSIDE, model=model.name)
+    return free
+
+
 def check_asker(settings: GuildSettings, asker: Asker) -> None:
     """Raise UserError where the admins don't let this member ask, or not in this channel."""
     around = asker.surroundings | {asker.place.channel_id}
@@ -46,6 +65,13 @@ def default_model(
 def allows_model(settings: GuildSettings, key: str) -> bool:
     """Whether the admins let the model be used."""
     return settings.allowed_models is None or key in settings.allowed_models
+
+
+def can_use(settings: GuildSettings, model: Model) -> bool:
+    """Whether the admins let the model be used, and one of the backends that it can be had from."""
+    backends = settings.allowed_backends
+    reachable = backends is None or any(offer.backend in backends for offer in model.offers)
+    return reachable and allows_model(settings, model.key)
 
 
 def applied(settings: GuildSettings, request: ImageRequest, model: Model) -> ImageRequest:
@@ -97,10 +123,14 @@ def gated(settings: GuildSettings, asker: Asker, request: ImageRequest, *, adult
 
 def at_home(offers: Iterable[Offer]) -> list[Offer]:
     """The offers that send nothing to anybody else. Raises OperatorError (MODERATION_BROKEN) where there is none."""
-    own = [offer for offer in offers if offer.backend in OWN_BACKENDS and not offer.is_paid]
+    own = _at_home(offers)
     if not own:
         raise OperatorError(Code.MODERATION_BROKEN)
     return own
+
+
+def _at_home(offers: Iterable[Offer]) -> list[Offer]:
+    return [offer for offer in offers if offer.backend in OWN_BACKENDS and not offer.is_paid]
 
 
 def _sized(limit: Size | None, request: ImageRequest, model: Model) -> ImageRequest:

@@ -44,6 +44,8 @@ class Asker:
     """The channel that a thread is in, and the category."""
     age_restricted: bool = False
     """The channel, or a thread's channel, is for adults."""
+    visiting: bool = False
+    """The bot is no member there: it can answer through the interaction alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ def applicable(rules: Iterable[Rule], asker: Asker, settings: Settings, *, exemp
                         0,
                         unit,
                         Window.DAY,
-                        settings.easel_default_daily_images,
+                        settings.easel_direct_daily_images if place.is_outside else settings.easel_default_daily_images,
                     )
                 )
     shared.append(Rule(0, 0, Subject.OPERATOR, 0, Unit.MONEY, Window.DAY, settings.daily_budget))

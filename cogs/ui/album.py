@@ -136,7 +136,7 @@ def _relative(job: Job, parent: Job | None, depth: int, readable: Mapping[str, J
         return f"{indent}{how}{texts.fill(texts.ELSEWHERE)}"
     name = title(job, 60)
     if job.result is not None and job.pictures:
-        name = f"[{name}]({link(job)})"
+        name = _linked(name, job)
     elif not here:
         name = f"{name} ({where(job)})"
     return f"{indent}{how}{f'**{name}**' if here else name} · {seeds(job)} · <@{job.place.user_id}>"
@@ -144,16 +144,13 @@ def _relative(job: Job, parent: Job | None, depth: int, readable: Mapping[str, J
 
 def _numbered(number: int, job: Job) -> str:
     name = title(job, 50)
-    if job.result is not None:
-        name = f"[{name}]({link(job)})"
+    name = _linked(name, job)
     several = f" · {texts.fill(texts.PICTURES, count=len(job.pictures))}" if len(job.pictures) > 1 else ""
     return f"**{number}.** {name}{several} · <@{job.place.user_id}>"
 
 
-def link(job: Job) -> str:
-    """Where the job's result is posted."""
-    assert job.result is not None
-    return f"https://discord.com/channels/{job.place.guild_id}/{job.result.channel_id}/{job.result.message_id}"
+def _linked(name: str, job: Job) -> str:
+    return f"[{name}]({job.link})" if job.link is not None else name
 
 
 def _turning(turn: Turn) -> list[PageButton]:

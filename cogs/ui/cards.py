@@ -17,10 +17,13 @@ from cogs.ui.buttons import Action, job_buttons, result_buttons
 from cogs.ui.language import Plural, say, speaking
 from config.catalogue import Catalogue
 from domain.errors import Code
+from domain.guild import GuildSettings
 from domain.job import UNDER_WAY, Job, JobState, Task, TaskState
 from domain.language import Language
 from domain.money import MicroUSD
 from domain.request import Kind
+from jobs.house_rules import can_use
+from jobs.variations import can_blend
 
 P = ParamSpec("P")
 
@@ -64,6 +67,8 @@ class Progress:
     """Number of the picture (from 0), steps done, steps in all."""
     preview: str | None = None
     """File name of the attached preview."""
+    leaving: bool = False
+    """The card can't be changed much longer."""
 
 
 def _in_its_language(build: Callable[Concatenate[Job, P], Parts]) -> Callable[Concatenate[Job, P], Parts]:
@@ -91,6 +96,8 @@ def in_progress(job: Job, progress: Progress, catalogue: Catalogue) -> Parts:
     else:
         is_held = progress.position is not None and progress.wait_seconds is None
         colour, headline = (_LOADING, _held(job, progress)) if is_held else (_WAITING, _waiting(progress))
+    if progress.leaving:
+        headline = f"{headline}\n{texts.fill(texts.LEAVING)}"
     embed = _embed(colour, headline, job.request.prompt)
     parts = [model_name(job, catalogue), seeds(job), _price(job, catalogue), say("job {job}", job=job.id)]
     embed.set_footer(text=" · ".join(part for part in parts if part))
@@ -164,8 +171,11 @@ def _painting(job: Job, progress: Progress) -> tuple[discord.Colour, str]:
 
 
 @_in_its_language
-def result(job: Job, catalogue: Catalogue, parent: Job | None = None) -> Parts:
-    """What goes with the pictures: who asked, what for, how it was made, and what to do next."""
+def result(job: Job, catalogue: Catalogue, settings: GuildSettings, parent: Job | None = None) -> Parts:
+    """What goes with the pictures: who asked, what for, how it was made, and what to do next.
+
+    ``settings``: of the job's server. What they forbid is not offered.
+    """
     done = [task for task in job.tasks if task.state is TaskState.DONE]
     made = [seeds(job, done), model_name(job, catalogue)]
     if done and done[0].picture is not None:
@@ -187,15 +197,17 @@ def result(job: Job, catalogue: Catalogue, parent: Job | None = None) -> Parts:
         lines += ["", _missing(missing, len(job.tasks))]
     embed = discord.Embed(colour=_DONE, description="\n".join(lines))
     embed.set_footer(text=say("job {job}", job=job.id))
-    if parent is not None and parent.result is not None:
-        where = parent.result
-        url = f"https://discord.com/channels/{parent.place.guild_id}/{where.channel_id}/{where.message_id}"
-        embed.description = f"{embed.description}\n[{say('made from this one')}]({url})"
-    editable = [task.index for task in done] if catalogue.models(Kind.EDIT) else []
+    if parent is not None and parent.link is not None:
+        embed.description = f"{embed.description}\n[{say('made from this one')}]({parent.link})"
+    edits = any(can_use(settings, model) for model in catalogue.models(Kind.EDIT))
     larger = catalogue.larger(job.request.model)
-    return Parts(
-        embed, result_buttons(job.id, editable, larger.name if larger else None), content=f"<@{job.place.user_id}>"
+    view = result_buttons(
+        job.id,
+        [task.index for task in done] if edits else [],
+        larger.name if larger is not None and can_use(settings, larger) else None,
+        blends=can_blend(job, catalogue, settings),
     )
+    return Parts(embed, view, content=f"<@{job.place.user_id}>")
 
 
 @_in_its_language
@@ -233,11 +245,17 @@ def _bold(headline: str) -> str:
 
 
 def seeds(job: Job, tasks: list[Task] | None = None) -> str:
-    """``Seed 7``, ``Seed 7 to 10`` for several in a row, or all of them."""
+    """``Seed 7``, ``Seed 7 to 10`` for several in a row, or all of them; after it the newest variation."""
     seeds = [task.seed for task in (tasks or job.tasks)]
     if len(seeds) > 1 and seeds == list(range(seeds[0], seeds[0] + len(seeds))):
-        return say("Seed {first} to {last}", first=seeds[0], last=seeds[-1])
-    return say("Seed {seed}", seed=words.listed(map(str, seeds)))
+        said = say("Seed {first} to {last}", first=seeds[0], last=seeds[-1])
+    else:
+        said = say("Seed {seed}", seed=words.listed(map(str, seeds)))
+    if not job.request.variations:
+        return said
+    newest = job.request.variations[-1]
+    strength = words.number(newest.strength)
+    return f"{said} · {say('variation {seed}, strength {strength}', seed=newest.seed, strength=strength)}"
 
 
 def _backend_and_why(job: Job) -> str:

@@ -82,7 +82,7 @@ def quota_exceeded(given: Parameters) -> str:
     if rule:
         which = say("This is rule `{rule}` of /quotas list.", rule=rule)
     else:
-        which = say("The operator has set this for all servers.")
+        which = say("The operator has set this.")
     # Where nothing is allowed at all, there is nothing to wait for.
     more = more_to_come(given) if limit else say("It holds until an admin changes it.")
     return words.sentences(exceeded, which, more)

@@ -173,9 +173,8 @@ def where(job: Job) -> str:
     """What became of a job, with a link to its message where there is one."""
     if job.state in (JobState.POSTED, JobState.UNDELIVERABLE) and not job.pictures:
         return say(texts.REMOVED)
-    if job.result is not None:
-        url = f"https://discord.com/channels/{job.place.guild_id}/{job.result.channel_id}/{job.result.message_id}"
-        return f"[{translated(_STATES[job.state])}]({url})"
+    if job.link is not None:
+        return f"[{translated(_STATES[job.state])}]({job.link})"
     return translated(_STATES[job.state])
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import discord
 
 from cogs.sources import MAX_LINK
-from cogs.ui import words
+from cogs.ui import texts, words
 from cogs.ui.buttons import JOB_ID
 from cogs.ui.language import say
 from domain.job import Job
@@ -20,6 +20,7 @@ SEED: Final = "seed"
 LINK: Final = "link"
 SOURCE_FORM: Final = "easel:source"
 _AGAIN: Final = re.compile(rf"easel:edit:(?P<job_id>{JOB_ID})")
+_DELETE: Final = re.compile(rf"easel:delete:(?P<job_id>{JOB_ID})")
 _PICTURE: Final = re.compile(rf"easel:picture:(?P<job_id>{JOB_ID}):(?P<index>[0-3])")
 
 
@@ -41,6 +42,21 @@ def edit_picture(job: Job, index: int) -> discord.ui.Modal:
 def edit_source(link: str) -> discord.ui.Modal:
     """The instruction for a picture that is not of ours; its link travels in the form."""
     return _form(SOURCE_FORM, say("Edit this picture"), say("Instruction"), None, None, link)
+
+
+def delete_for_good(job: Job) -> discord.ui.Modal:
+    """Asks before pictures are deleted."""
+    modal = discord.ui.Modal(title=say("Delete for good"), custom_id=f"easel:delete:{job.id}")
+    question = texts.DELETE_ONE if len(job.pictures) == 1 else texts.DELETE_SEVERAL
+    modal.add_item(discord.ui.TextDisplay(texts.fill(question)))
+    modal.stop()
+    return modal
+
+
+def deleted_job(custom_id: str) -> str | None:
+    """The job whose pictures are to be deleted; None for other forms."""
+    match = _DELETE.fullmatch(custom_id)
+    return match["job_id"] if match else None
 
 
 def _form(

@@ -57,9 +57,8 @@ def report(job: Job, reporter_id: int, reason: str) -> discord.Embed:
         f"> {words.plain(reason, MAX_REASON)}" if reason else "",
         f"||{words.plain(job.request.prompt, 500)}||",
     ]  # fmt: skip
-    if job.result is not None:
-        where = f"{job.place.guild_id}/{job.result.channel_id}/{job.result.message_id}"
-        lines.append(f"https://discord.com/channels/{where}")
+    if job.link is not None:
+        lines.append(job.link)
     return discord.Embed(
         title=translated("A picture was reported"), description="\n".join(line for line in lines if line)
     )

@@ -23,7 +23,7 @@ CANCELLING: Final = "Cancelled job `{job}`."
 NOTHING_TO_CANCEL: Final = "You have nothing waiting or being painted here."
 NO_MODELS: Final = "There is no model to paint with here."
 QUEUE_EMPTY: Final = "Nobody is waiting. The brush is yours: /imagine"
-HISTORY_EMPTY: Final = "You have not painted anything in this server yet. Try /imagine"
+HISTORY_EMPTY: Final = "You have not painted anything here yet. Try /imagine"
 NO_LIMITS: Final = "Nothing limits you here."
 NO_RULES: Final = "No rules are set. Each member may have {limit} a day, as the operator has set for all servers."
 RULE_SET: Final = "Rule `{rule}` is set: {text}."
@@ -55,6 +55,9 @@ EXPORT_CUT: Final = "There are more; only the newest fit."
 SENT_DIRECTLY: Final = "I can't post in <#{channel}> any more, so here is what you asked for there."
 SENT_PRIVATELY: Final = "Here is what came of what you asked for in <#{channel}>: it is for you alone."
 TOLD_DIRECTLY: Final = "I can't write in <#{channel}> any more; this is about what you asked for there."
+LEAVING: Final = (
+    "Here I can answer for 15 minutes only, and this takes longer: what comes of it will be in a direct message to you."
+)
 DELETE_ONE: Final = "Delete this picture for good? Its message goes, and so does the file. Nothing brings it back."
 DELETE_SEVERAL: Final = (
     "Delete these pictures for good? Their message goes, and so do the files. Nothing brings them back."
@@ -80,7 +83,7 @@ CONFIRMED: Final = "Accepted, for at most {price}."
 DECLINED: Final = "All right, I won't. Nothing was painted, and nothing was charged."
 HISTORY_TITLE: Final = "Your pictures"
 FAVOURITES_TITLE: Final = "Your favourites"
-FAVOURITES_EMPTY: Final = "You have no favourites in this server yet. Press ⭐ under a picture."
+FAVOURITES_EMPTY: Final = "You have no favourites here yet. Press ⭐ under a picture."
 GALLERY_TITLE: Final = "Gallery of this server"
 GALLERY_EMPTY: Final = "Nothing that you may see has been painted in this server yet. Try /imagine"
 NOTHING_FOUND: Final = "Nothing with “{search}” in its prompt is here."
@@ -96,7 +99,7 @@ ELSEWHERE: Final = "one that you can't see"
 ORIGINAL_TOO_LARGE: Final = (
     "Picture {number} has {size}, and no more than {limit} can be sent here: this is the best that fits."
 )
-REENCODED: Final = "Made smaller to fit into this server. The original: Details, then Original."
+REENCODED: Final = "Made smaller to fit in here. The original: Details, then Original."
 READS: Final = "By estimate your prompt has about {tokens} of the {limit} tokens that {model} reads."
 READS_LESS: Final = (
     "By estimate your prompt has about {tokens} tokens, and {model} reads the first {limit}. Put what matters "
@@ -122,6 +125,7 @@ UNBANNED: Final = "<@{member}> can use me in this server again."
 BANS_TITLE: Final = "Banned here"
 NOBODY_BANNED: Final = "Nobody is banned here."
 REPORTED: Final = "Thank you. The admins of this server and my operator will look at it."
+REPORTED_OUTSIDE: Final = "Thank you. My operator will look at it."
 EXPORTED_MINE: Final = Plural(
     "Here is all that I keep of you: {count} job with its pictures, and your entries in the ledger.",
     "Here is all that I keep of you: {count} jobs with their pictures, and your entries in the ledger.",
@@ -150,6 +154,8 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.ROLE_NEEDED: "In this server, pictures are for members with one of these roles: {roles:roles}",
     Code.MODEL_NOT_ALLOWED: "The admins of this server do not allow {model}. Pick another `model` from the list.",
     Code.NO_MODEL_ALLOWED: "The admins of this server allow no model for /{command}.",
+    Code.COSTS_MONEY_OUTSIDE: "{model} costs money, and outside servers that have me I paint only with what costs "
+    "nothing. Pick another `model` from the list, or ask in a server.",
     Code.BANNED: "My operator does not let you use me any more.",
     Code.BANNED_HERE: "The admins of this server do not let you use me here any more. Please talk to them.",
     Code.OPTION_OUT_OF_RANGE: "`{option}` must be between {minimum} and {maximum}; {value} is not.",
@@ -184,7 +190,7 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.NO_PICTURE_IN_MESSAGE: "I see no picture in that message. A link does not let me look into other people's "
     "messages: open the message's menu, then Apps, then Edit picture.",
     Code.PICTURE_GONE: "The picture is not there any more. Please send it again.",
-    Code.JOB_UNKNOWN: "There is no job `{job}` in this server. /history lists yours.",
+    Code.JOB_UNKNOWN: "There is no job `{job}` here. /history lists yours.",
     Code.JOB_NOT_YOURS: "That job is somebody else's. Only they, or members with Manage Messages, can do that.",
     Code.JOB_NOT_OVER: "That job is still being made or posted. Please try again in a moment.",
     Code.JOB_ALREADY_OVER: "That job is over already, so there is nothing to cancel.",
@@ -223,7 +229,7 @@ _SENTENCES: Final[Mapping[Code, str | Plural]] = {
     Code.BOT_LACKS_PERMISSIONS: "I can't post pictures here: I need {permissions} in this channel. "
     "Ask an admin to allow that, or use another channel.",
     Code.GUILD_NOT_ALLOWED: "This bot works only in the servers that its operator has chosen.",
-    Code.ONLY_IN_SERVERS: "This works only inside a server, in a channel that I can post in.",
+    Code.ONLY_IN_SERVERS: "This works only inside a server that has me, in a channel that I can post in.",
     Code.BUDGET_EXHAUSTED: "The operator's budget for paid services is used up for now.",
     Code.BACKENDS_NOT_ALLOWED: "The admins of this server allow none of the backends that have {model}. "
     "Pick another `model`; /models shows them.",

@@ -31,6 +31,8 @@ class Bot:
     folder: Path
     painter: ScriptedBackend = field(default_factory=ScriptedBackend)
     environment: dict[str, str] = field(default_factory=dict)
+    others: tuple[ScriptedBackend, ...] = ()
+    """Further backends, after the painter."""
     services: Services = field(init=False)
     client: EaselBot = field(init=False)
     _stack: AsyncExitStack | None = None
@@ -40,7 +42,9 @@ class Bot:
         settings = self._settings()
         point_at(settings)
         stack = AsyncExitStack()
-        self.services = await stack.enter_async_context(house(settings, {self.painter.key: self.painter}))
+        self.services = await stack.enter_async_context(
+            house(settings, {backend.key: backend for backend in (self.painter, *self.others)})
+        )
         if before is not None:
             before(self.services)
         self.client = await stack.enter_async_context(EaselBot(self.services, guild_ready_timeout=0.05))
