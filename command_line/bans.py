@@ -9,6 +9,7 @@ from command_line.terminal import say
 from config.settings import Settings
 from db.audit import AuditStore
 from db.safety import SafetyStore
+from domain.guild import OUTSIDE
 from domain.safety import EVERYWHERE, Ban
 from jobs.safeguards import OPERATOR, Safeguards
 
@@ -42,7 +43,8 @@ async def list_reports(settings: Settings, clock: Clock) -> None:
         for report in await safeguards.reports():
             at = datetime.fromtimestamp(report.at / 1000, UTC).isoformat(timespec="seconds")
             reason = " ".join(report.reason.split())
-            say(f"{at} job {report.job_id} server {report.guild_id} by {report.reporter_id}: {reason}")
+            where = "outside servers" if report.guild_id == OUTSIDE else f"server {report.guild_id}"
+            say(f"{at} job {report.job_id} {where} by {report.reporter_id}: {reason}")
 
 
 @asynccontextmanager

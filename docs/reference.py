@@ -13,7 +13,9 @@ from pydantic import SecretStr
 
 from bot import house
 from cogs.client import EaselBot
+from cogs.contexts import EVERYWHERE
 from cogs.languages import CommandTranslator
+from cogs.slash import is_for_everywhere, offer_in
 from config.catalogue import Catalogue, Offer
 from config.loading import load
 from config.parameters import (
@@ -156,14 +158,17 @@ def _constants(constants: Mapping[str, object]) -> list[str]:
 
 
 async def all_commands() -> list[Mapping[str, Any]]:
-    """What would be registered with Discord, in every language, if every backend were configured."""
+    """What would be registered with Discord, in every language, if all were configured and allowed that there is."""
     with tempfile.TemporaryDirectory() as folder:
         settings = load({"EASEL_DATA_DIR": folder}, folder=Path(folder))
         async with house(settings, {}) as nothing_configured:
             services = replace(nothing_configured, catalogue=Catalogue.load(), order=BACKEND_ORDER)
             client = EaselBot(services)
             translator = CommandTranslator()
-            return [await command.get_translated_payload(client.tree, translator) for command in client.offered()]
+            commands = client.offered()
+            for command in filter(is_for_everywhere, commands):
+                offer_in(command, EVERYWHERE)
+            return [await command.get_translated_payload(client.tree, translator) for command in commands]
 
 
 def commands_page(commands: Iterable[Mapping[str, Any]]) -> str:
@@ -173,7 +178,8 @@ def commands_page(commands: Iterable[Mapping[str, Any]]) -> str:
         "",
         "Made from the code by `python -m docs.reference`, with every backend configured. Only what works is",
         "registered: an option that none of your models takes is not shown, nor is a command without a model.",
-        "Options with `…` help as you type.",
+        "Options with `…` help as you type. Those with 💬 are also there outside servers, where the operator allows",
+        "that ([how](discord.md#outside-servers)).",
     ]
     for command in commands:
         lines += _command(command, "")
@@ -192,12 +198,13 @@ def _command(command: Mapping[str, Any], group: str) -> list[str]:
         lines = ["", f"## /{command['name']}", "", f"{command['description']}. Needs {needed}."]
         return lines + [line for one in inner for line in _command(one, command["name"])]
     name = f"### /{group} {command['name']}" if group else f"## /{command['name']}"
+    outside = " 💬" if discord.app_commands.AppCommandContext.DM_CHANNEL in command.get("contexts", ()) else ""
     match command["type"]:
         case discord.AppCommandType.message.value if not group:
-            return ["", f"## {command['name']}", "", "In a message's menu, under Apps."]
+            return ["", f"## {command['name']}", "", f"In a message's menu, under Apps.{outside}"]
         case discord.AppCommandType.user.value if not group:
-            return ["", f"## {command['name']}", "", "In a person's menu, under Apps."]
-    lines = ["", name, "", f"{command['description']}."]
+            return ["", f"## {command['name']}", "", f"In a person's menu, under Apps.{outside}"]
+    lines = ["", name, "", f"{command['description']}.{outside}"]
     if options:
         lines += ["", "| option | takes | what it is |", "|---|---|---|"]
         lines += [f"| `{option['name']}` | {_option(option)} | {option['description']} |" for option in options]

@@ -34,7 +34,7 @@ def reason_form(job_id: str) -> discord.ui.Modal:
     modal.add_item(
         discord.ui.Label(
             text=translated("What is wrong with it?"),
-            description=translated("The admins of this server and the bot's operator will read it."),
+            description=translated("The bot's operator will read it, and in a server its admins, too."),
             component=reason,
         )
     )
