@@ -47,6 +47,8 @@ async def sandboxed(settings: Settings, port: int, root: Path) -> AsyncIterator[
                 "EASEL_DATA_DIR": folder,
                 "EASEL_LOCAL_MODEL": "tiny",
                 "EASEL_LOCAL_EDIT_MODEL": "tiny",
+                # Who tries the bot on their own machine sees all of it.
+                "EASEL_DIRECT_MESSAGES": "local",
             }
             unset = {name: value for name, value in defaults.items() if name.lower() not in settings.model_fields_set}
             # In the environment, so that the worker that the bot starts has them too.
