@@ -35,13 +35,22 @@ class Administration:
         self._ledger = ledger
         self._audit = audit
         self._clock = clock
+        self._known: dict[int, GuildSettings] = {}
+        """Guilds' settings that were asked for before: every interaction does. Nobody else changes them."""
+        self._changes = 0
 
     # Looking.
 
     async def settings(self, guild_id: int) -> GuildSettings:
         """What the guild's admins have set."""
-        async with self._database.reading() as reader:
-            return await self._guilds.settings(reader, guild_id)
+        known = self._known.get(guild_id)
+        if known is None:
+            changes = self._changes
+            known = await self._database.read(lambda reader: self._guilds.settings(reader, guild_id))
+            # What was read while it was changed may be what it was before.
+            if changes == self._changes:
+                self._known[guild_id] = known
+        return known
 
     async def weights(self, guild_id: int) -> dict[int, float]:
         """Role -> its members' weight in the fair order, where one is set."""
@@ -192,9 +201,13 @@ class Administration:
     async def _changing(
         self, guild_id: int, author_id: int, action: Action, **details: str | int | float
     ) -> AsyncIterator[tuple[Transaction, GuildSettings]]:
-        async with self._database.transaction() as tx:
-            yield tx, await self._guilds.settings(tx, guild_id)
-            await self._record(tx, guild_id, author_id, action, **details)
+        try:
+            async with self._database.transaction() as tx:
+                yield tx, await self._guilds.settings(tx, guild_id)
+                await self._record(tx, guild_id, author_id, action, **details)
+        finally:
+            self._changes += 1
+            self._known.pop(guild_id, None)
 
     async def _record(
         self, tx: Transaction, guild_id: int, author_id: int, action: Action, **details: str | int | float

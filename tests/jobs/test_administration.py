@@ -2,13 +2,17 @@
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from db.audit import AuditStore
+from db.database import Connection
+from db.guilds import GuildStore
 from domain.errors import Code, EaselError, UserError
 from domain.guild import Action, GuildSettings
 from domain.job import JobState
@@ -176,3 +180,37 @@ async def test_what_a_rule_hits(tmp_path: Path) -> None:
         now = (await house.quotas.preview(rule)).usage
         assert now is not None
         assert (now.used, now.held, now.left) == (0, 3, 2)
+
+
+async def test_settings_that_were_read_before_are_read_again_when_they_have_changed(tmp_path: Path) -> None:
+    async with open_house(tmp_path, working=False) as house:
+        with patch.object(GuildStore, "settings", autospec=True, side_effect=GuildStore.settings) as read:
+            for _ in range(3):
+                assert not (await house.administration.settings(GUILD)).paused
+            assert read.call_count == 1
+            await house.administration.set_paused(GUILD, True, ADMIN)
+            assert (await house.administration.settings(GUILD)).paused
+
+
+async def test_settings_that_change_while_they_are_read_are_not_kept_as_they_were(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    was_read, go_on = asyncio.Event(), threading.Event()
+    slow = [True]
+    original = GuildStore.settings
+
+    async def settings(self: GuildStore, connection: Connection, guild_id: int) -> GuildSettings:
+        found = await original(self, connection, guild_id)
+        if slow:
+            slow.clear()
+            loop.call_soon_threadsafe(was_read.set)
+            go_on.wait()
+        return found
+
+    async with open_house(tmp_path, working=False) as house:
+        with patch.object(GuildStore, "settings", settings):
+            before = asyncio.create_task(house.administration.settings(GUILD))
+            await was_read.wait()
+            await house.administration.set_paused(GUILD, True, ADMIN)
+            go_on.set()
+            assert not (await before).paused
+            assert (await house.administration.settings(GUILD)).paused
