@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from backends.worker.acceleration.accelerate import Hardware, Means, accelerate, means
+from backends.worker.engine.noise import Noise
 from backends.worker.engine.schedulers import new_scheduler
 from backends.worker.engine.step_cache import caching
 from backends.worker.engine.tea_cache import CURVES
@@ -155,7 +156,7 @@ def forward_flops(shape: Shape, side: int, batch: int) -> float:
 @torch.no_grad()
 def denoise(predict: Callable[..., Tensor], given: dict[str, Any], steps: int) -> Tensor:
     """All steps of Dev's schedule; returns the latents."""
-    scheduler = new_scheduler(Sampler.LCM, SHIFT, torch.Generator("cpu").manual_seed(3))
+    scheduler = new_scheduler(Sampler.LCM, SHIFT, Noise(3))
     latents: Tensor = given["hidden_states"]
     scheduler.set_timesteps(steps, device=latents.device)
     for timestep in scheduler.timesteps:

@@ -9,6 +9,7 @@ from config.sizes import Ratio, nearest
 from domain.request import ImageRequest
 
 _DROPPABLE: Final[Mapping[Option, Mapping[str, object]]] = {
+    Option.VARIATIONS: {"variations": ()},
     Option.NEGATIVE_PROMPT: {"negative_prompt": None},
     Option.STEPS: {"steps": None},
     Option.GUIDANCE: {"guidance": None},

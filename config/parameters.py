@@ -13,7 +13,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from domain.accelerators import AcceleratorOptions
 from domain.errors import Code, UserError
-from domain.request import MAX_REFERENCES, ImageRequest, InputPicture, Lora, LoraStage, Size
+from domain.request import (
+    MAX_REFERENCES,
+    MAX_VARIATIONS,
+    ImageRequest,
+    InputPicture,
+    Lora,
+    LoraStage,
+    Size,
+    Variation,
+)
 
 
 class Option(StrEnum):
@@ -24,6 +33,7 @@ class Option(StrEnum):
     IMAGE = "image"
     SIZE = "size"
     SEED = "seed"
+    VARIATIONS = "variations"
     STEPS = "steps"
     GUIDANCE = "guidance"
     SCHEDULER = "scheduler"
@@ -32,7 +42,7 @@ class Option(StrEnum):
     FORMAT = "format"
 
 
-Given = str | int | float | Size | InputPicture | tuple[Lora, ...]
+Given = str | int | float | Size | InputPicture | tuple[Lora, ...] | tuple[Variation, ...]
 """What a person can have given for an option."""
 
 
@@ -49,6 +59,8 @@ def given(option: Option, request: ImageRequest) -> Given | None:
             return request.size
         case Option.SEED:
             return request.seed
+        case Option.VARIATIONS:
+            return request.variations or None
         case Option.STEPS:
             return request.steps
         case Option.GUIDANCE:
@@ -205,6 +217,18 @@ class LorasParameter(_OneField):
                 raise not_a_choice(f"stage of {option}", lora.stage, [LoraStage.BOTH])
 
 
+class VariationsParameter(_OneField):
+    """Seeds whose noise is blended into the picture's own, each with its strength."""
+
+    type: Literal["variations"]
+
+    def check(self, option: str, value: Given) -> None:
+        """Raises UserError (OPTION_OUT_OF_RANGE)."""
+        assert isinstance(value, tuple)
+        if len(value) > MAX_VARIATIONS:
+            raise out_of_range(f"number of {option}", len(value), 0, MAX_VARIATIONS)
+
+
 class SizeParameter(_OneField):
     """Width and height, sent as one text (``template``) or as two fields (``field`` and ``height_field``).
 
@@ -276,6 +300,7 @@ Parameter = Annotated[
     | ChoiceParameter
     | PresetParameter
     | LorasParameter
+    | VariationsParameter
     | SizeParameter
     | PictureParameter,
     Field(discriminator="type"),

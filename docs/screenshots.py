@@ -87,7 +87,7 @@ def result(alice: Studio) -> None:
 
 def family(alice: Studio) -> None:
     """Where a picture came from, and what came from it."""
-    alice.result(1).get_by_test_id("button-Vary").click()
+    alice.result(1).get_by_test_id("button-Vary subtly").click()
     alice.result(2).get_by_test_id("button-Reroll").click()
     alice.result(3)
     alice.result(2).get_by_test_id("button-Details").click()

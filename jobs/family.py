@@ -18,7 +18,7 @@ class Kinship(StrEnum):
     REPEATED = "repeated"
     """The same seed again."""
     VARIED = "varied"
-    """The seeds that follow."""
+    """With some of another seed's noise, or with the seeds that follow."""
     REROLLED = "rerolled"
     """A new seed."""
 
@@ -34,7 +34,7 @@ def kinship(parent: Job, child: Job) -> Kinship:
         return Kinship.REWORDED
     first = parent.tasks[0].seed
     if after.seed in (before.seed, first):
-        return Kinship.REPEATED
+        return Kinship.REPEATED if after.variations == before.variations else Kinship.VARIED
     if after.seed == (first + before.count) % (MAX_SEED + 1):
         return Kinship.VARIED
     return Kinship.REROLLED

@@ -50,11 +50,14 @@ def parameters_text(job: Job, task: Task, catalogue: Catalogue) -> str:
     request = job.request
     model = next((model.name for model in catalogue if model.key == request.model), request.model)
     offer = catalogue.offer(job.offer) if job.offer is not None else None
+    variations = request.variations_of(task.index)
     values = {
         "Steps": _used(Option.STEPS, request.steps, offer),
         "Sampler": request.scheduler,
         "CFG scale": _used(Option.GUIDANCE, request.guidance, offer),
         "Seed": task.seed,
+        "Variation seed": ", ".join(str(variation.seed) for variation in variations) or None,
+        "Variation seed strength": ", ".join(f"{variation.strength:g}" for variation in variations) or None,
         "Size": f"{task.picture.width}x{task.picture.height}" if task.picture is not None else None,
         "Model": model,
         "Loras": ", ".join(map(str, request.loras)) or None,

@@ -189,6 +189,7 @@ class WorkerBackend:
             width=request.size.width if request.size else None,
             height=request.size.height if request.size else None,
             seed=picture.seed,
+            variations=request.variations_of(picture.index),
             steps=request.steps,
             guidance=request.guidance,
             loras=tuple(LoraBody(name=lora.model, weight=lora.weight) for lora in request.loras),

@@ -7,15 +7,16 @@ connection cancels at the next denoising step. ``GET /health`` answers a ``Healt
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from backends.worker.loras import MAX_LORAS, MAX_WEIGHT, NAME_PATTERN
 from domain.accelerators import AcceleratorOptions
 from domain.errors import Code, Parameter
+from domain.request import MAX_VARIATIONS, Variation
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 class _Body(BaseModel):
@@ -49,6 +50,7 @@ class JobBody(_Body):
     width: Annotated[int, Field(ge=16, le=4096)] | None = None
     height: Annotated[int, Field(ge=16, le=4096)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    variations: Annotated[tuple[Variation, ...], Field(max_length=MAX_VARIATIONS)] = ()
     steps: Annotated[int, Field(ge=1, le=200)] | None = None
     guidance: Annotated[float, Field(ge=0, le=50)] | None = None
     loras: Annotated[tuple[LoraBody, ...], Field(max_length=MAX_LORAS)] = ()
@@ -58,6 +60,14 @@ class JobBody(_Body):
     """Base64 of the input picture's file (edits)."""
     preview_every: Annotated[int, Field(ge=0)] = 0
     """Send a preview every so many steps; 0 sends none."""
+
+    @model_validator(mode="after")
+    def _noise_is_independent(self) -> Self:
+        """The same noise twice would be stronger than noise is."""
+        seeds = [self.seed, *(variation.seed for variation in self.variations)]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a variation seed is that of the picture, or is there twice")
+        return self
 
 
 class QueuedEvent(_Body):

@@ -27,7 +27,11 @@ class Action(StrEnum):
     EDIT = "edit"
     """Open the modal with the prompt."""
     VARY = "vary"
-    """The same with the seeds that follow."""
+    """The same with the seeds that follow: where noise can't be blended, and under results of old."""
+    VARY_SUBTLY = "vary-subtly"
+    """The same with a little of another seed's noise."""
+    VARY_STRONGLY = "vary-strongly"
+    """The same with much of it."""
     LARGER = "larger"
     """The same in the next better or larger model."""
     FAVOURITE = "favourite"
@@ -81,6 +85,8 @@ _LABELS: Final = {
     Action.RETRY: "Try again",
     Action.EDIT: "Edit",
     Action.VARY: "Vary",
+    Action.VARY_SUBTLY: "Vary subtly",
+    Action.VARY_STRONGLY: "Vary strongly",
     Action.LARGER: "Redo in a larger model",
     Action.FAVOURITE: "",  # Its star says it, and a phone has five buttons in a row only where one is small.
     Action.DETAILS: "Details",
@@ -97,6 +103,8 @@ _EMOJIS: Final = {
     Action.RETRY: "🔁",
     Action.EDIT: "✏️",
     Action.VARY: "🌱",
+    Action.VARY_SUBTLY: "🌱",
+    Action.VARY_STRONGLY: "🌿",
     Action.LARGER: "⬆️",
     Action.FAVOURITE: "⭐",
     Action.DETAILS: "🔎",
@@ -233,16 +241,14 @@ def job_buttons(job_id: str, *actions: Action) -> discord.ui.View:
     return view
 
 
-def result_buttons(job_id: str, editable: Sequence[int], larger: str | None) -> discord.ui.View:
+def result_buttons(job_id: str, editable: Sequence[int], larger: str | None, *, blends: bool) -> discord.ui.View:
     """What goes under a result, in rows: the same again, its pictures one by one, and what is about all of it.
 
     ``editable``: the pictures that /edit can take, by their index; none without it. ``larger``: the name of the
-    model that the wish can be redone in, where there is one.
+    model that the wish can be redone in, where there is one. ``blends``: it can be varied more or less.
     """
-    view = job_buttons(job_id, Action.REROLL, Action.VARY, Action.EDIT)
-    if larger is not None:
-        view.add_item(JobButton(Action.LARGER, job_id, words.label(say("Redo in {model}", model=larger), LABEL)))
-    view.add_item(JobButton(Action.FAVOURITE, job_id))
+    varying = (Action.VARY_SUBTLY, Action.VARY_STRONGLY) if blends else (Action.VARY,)
+    view = job_buttons(job_id, Action.REROLL, *varying, Action.EDIT, Action.FAVOURITE)
     for index in editable:
         view.add_item(
             PictureButton(
@@ -251,8 +257,12 @@ def result_buttons(job_id: str, editable: Sequence[int], larger: str | None) -> 
                 say("Edit picture") if len(editable) == 1 else say("Edit picture {number}", number=index + 1),
             )
         )
+    row = 2 if len(editable) > 1 else 1
+    if larger is not None:
+        label = words.label(say("Redo in {model}", model=larger), LABEL)
+        view.add_item(JobButton(Action.LARGER, job_id, label, row=row))
     for action in (Action.DETAILS, Action.DELETE):
-        view.add_item(JobButton(action, job_id, row=2 if len(editable) > 1 else 1))
+        view.add_item(JobButton(action, job_id, row=row))
     return view
 
 

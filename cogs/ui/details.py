@@ -15,6 +15,8 @@ from domain.job import Job, Task, TaskState
 _COLOUR: Final = discord.Colour(0x5865F2)
 FIELD: Final = 1024
 """https://discord.com/developers/docs/resources/message#embed-object-embed-limits"""
+_ABSENT: Final = frozenset({"lora", "spoiler", "variation_seed", "variation_strength"})
+"""What is simply not there where nobody gave it: no model has a default for it."""
 _STATES: Final[Mapping[TaskState, str]] = {
     TaskState.PENDING: "waiting",
     TaskState.SUBMITTING: "being sent",
@@ -54,6 +56,8 @@ def _parameters(job: Job, catalogue: Catalogue) -> str:
         "model": model_name(job, catalogue),
         "size": str(request.size) if request.size is not None else None,
         "seed": str(request.seed),
+        "variation_seed": ", ".join(str(variation.seed) for variation in request.variations) or None,
+        "variation_strength": ", ".join(words.number(one.strength) for one in request.variations) or None,
         "count": str(request.count),
         "steps": str(request.steps) if request.steps is not None else None,
         "guidance": words.number(request.guidance) if request.guidance is not None else None,
@@ -63,7 +67,7 @@ def _parameters(job: Job, catalogue: Catalogue) -> str:
         "format": request.format.value,
         "spoiler": say("yes") if request.spoiler else None,
     }
-    left = [name for name, value in given.items() if value is None and name not in ("lora", "spoiler")]
+    left = [name for name, value in given.items() if value is None and name not in _ABSENT]
     lines = [f"`{name}` {words.plain(value, 400)}" for name, value in given.items() if value is not None]
     if left:
         lines.append(texts.fill(texts.DEFAULTS, options=words.listed(left)))

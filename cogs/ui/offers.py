@@ -16,8 +16,10 @@ PAGE: Final = 4
 """Models on a page: one with all five backends takes up to eight hundred characters of an embed's 4096."""
 _SIZES_LISTED: Final = 3
 _COLOUR: Final = discord.Colour(0x5865F2)
-_SELF_EVIDENT: Final = frozenset({Option.PROMPT, Option.IMAGE, Option.SEED, Option.SIZE, Option.FORMAT})
-"""Options that are not told: every offer has them, or they have a line of their own."""
+_SELF_EVIDENT: Final = frozenset(
+    {Option.PROMPT, Option.IMAGE, Option.SEED, Option.VARIATIONS, Option.SIZE, Option.FORMAT}
+)
+"""Options that are not told: every offer has them, they have a line of their own, or no command has them."""
 
 
 def models(found: Sequence[OfferedModel], page: int) -> tuple[discord.Embed, discord.ui.View | None]:

@@ -38,7 +38,17 @@ from domain.guild import MAX_COOLDOWN_SECONDS, GuildSettings, NsfwPolicy
 from domain.job import Card, Failure, Job, JobState, Place, Task, TaskState
 from domain.money import MicroUSD
 from domain.quota import Rule, Subject, Unit, Usage, Window
-from domain.request import MAX_COUNT, MAX_REFERENCES, MAX_SEED, InputPicture, Kind, Lora, Size
+from domain.request import (
+    MAX_COUNT,
+    MAX_REFERENCES,
+    MAX_SEED,
+    MAX_VARIATIONS,
+    InputPicture,
+    Kind,
+    Lora,
+    Size,
+    Variation,
+)
 from domain.safety import MAX_REASON, Ban
 from jobs.album import Family
 from jobs.confirmations import Question
@@ -119,6 +129,7 @@ def _longest(prompt: str) -> Job:
         cost=MOST,
         prompt=prompt,
         negative_prompt=prompt,
+        variations=tuple(Variation(seed=MAX_SEED - number, strength=0.123) for number in range(1, MAX_VARIATIONS + 1)),
         steps=50,
         guidance=19.5,
         scheduler="x" * 100,
@@ -151,9 +162,9 @@ def _cards(prompt: str) -> Iterator[tuple[str, Parts]]:
         cards.Progress(loading_seconds=1e6),
     ):
         yield "cards.in_progress", cards.in_progress(running, progress, CATALOGUE)
-    yield "cards.result", cards.result(job, CATALOGUE, job)
+    yield "cards.result", cards.result(job, CATALOGUE, GuildSettings(), job)
     failed = replace(job, tasks=(job.tasks[0], *(_failed(task, prompt) for task in job.tasks[1:])))
-    yield "cards.result", cards.result(failed, CATALOGUE, job)
+    yield "cards.result", cards.result(failed, CATALOGUE, GuildSettings(), job)
     for code in Code:
         failure = Failure(code, dict(parameters_of(code, prompt)))
         yield f"cards.ended {code}", cards.ended(replace(job, state=JobState.FAILED, failure=failure))
@@ -314,5 +325,8 @@ BESIDE: Final = frozenset({"about.forget_button", "panel.view"})
 """Builders of what goes below an embed that another builder makes."""
 BUTTONS: Sequence[Callable[[], discord.ui.View]] = [
     *(lambda action=action: buttons.job_buttons("a" * 40, action) for action in Action),
-    lambda: buttons.result_buttons("a" * 40, range(MAX_COUNT), "x" * 100),
+    *(
+        lambda blends=blends: buttons.result_buttons("a" * 40, range(MAX_COUNT), "x" * 100, blends=blends)
+        for blends in (True, False)
+    ),
 ]

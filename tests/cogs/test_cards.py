@@ -8,10 +8,11 @@ import pytest
 from cogs.posting import NONCE_CHARACTERS, nonce
 from cogs.ui import album, cards, lists, modals
 from cogs.ui.album import Turn
-from cogs.ui.buttons import ITEMS, MAX_SEARCH, Book
+from cogs.ui.buttons import ITEMS, MAX_SEARCH, Book, JobButton
 from cogs.ui.details import details
 from config.catalogue import Catalogue
 from domain.errors import Code
+from domain.guild import GuildSettings
 from domain.job import Card, Failure, Job, JobState, TaskState
 from domain.language import Language
 from domain.money import MicroUSD
@@ -43,7 +44,7 @@ def check_limits(embed: discord.Embed, view: discord.ui.View | None) -> None:
 
 
 def test_the_result_says_who_what_and_how() -> None:
-    parts = cards.result(made(cost=12_000), CATALOGUE)
+    parts = cards.result(made(cost=12_000), CATALOGUE, GuildSettings())
     assert parts.content == "<@30>"
     assert parts.embed.description == (
         "a red circle\n\nSeed 7 · HiDream tiny · 128×96\nworker (the only one that can) · 1.5 s · $0.012"
@@ -52,7 +53,7 @@ def test_the_result_says_who_what_and_how() -> None:
 
 def test_the_result_leads_to_its_parent() -> None:
     parent = replace(made(), result=Card(20, 99))
-    parts = cards.result(made(), CATALOGUE, parent)
+    parts = cards.result(made(), CATALOGUE, GuildSettings(), parent)
     assert "https://discord.com/channels/10/20/99" in str(parts.embed.description)
 
 
@@ -67,7 +68,7 @@ def test_what_did_not_come_is_named_with_what_it_cost() -> None:
         failure=Failure(Code.CONTENT_FLAGGED),
     )
     job = replace(job, tasks=(job.tasks[0], failed, job.tasks[2]))
-    described = str(cards.result(job, CATALOGUE).embed.description)
+    described = str(cards.result(job, CATALOGUE, GuildSettings()).embed.description)
     assert "1 of 3 pictures did not come" in described
     assert "Nothing was charged." in described
     assert "Seed 7, 9" in described
@@ -141,7 +142,7 @@ def test_the_longest_inputs_stay_within_discords_limits() -> None:
         cards.checking(LONGEST, Language.ENGLISH),
         cards.in_progress(replace(job, state=JobState.QUEUED), cards.Progress(1000, 1e6), CATALOGUE),
         cards.in_progress(replace(job, state=JobState.RUNNING), cards.Progress(step=(3, 50, 50)), CATALOGUE),
-        cards.result(job, CATALOGUE, job),
+        cards.result(job, CATALOGUE, GuildSettings(), job),
         cards.ended(job),
     ):
         check_limits(parts.embed, parts.view)
@@ -185,7 +186,7 @@ def test_nonces_fit_and_differ() -> None:
 
 
 def test_money_is_summed_over_pictures() -> None:
-    assert "$0.036" in str(cards.result(made(count=3, cost=12_000), CATALOGUE).embed.description)
+    assert "$0.036" in str(cards.result(made(count=3, cost=12_000), CATALOGUE, GuildSettings()).embed.description)
     assert made(count=3, cost=12_000).cost == MicroUSD(36_000)
 
 
@@ -216,3 +217,30 @@ def test_details_say_at_which_speed_it_was_made() -> None:
     assert "`speed` balanced" in shown(made(speed="balanced"))
     assert "`speed` exact" in shown(made())
     assert "`speed`" not in shown(replace(made(), offer="wavespeed:hidream-i1-dev"))
+
+
+def offered(job: Job, settings: GuildSettings) -> list[str]:
+    """The labels of the buttons under a result."""
+    view = cards.result(job, CATALOGUE, settings).view
+    assert view is not None
+    return [str(child.item.label) for child in view.children if isinstance(child, JobButton)]
+
+
+def test_what_the_servers_settings_forbid_is_not_offered() -> None:
+    dev = replace(made(model="hidream-i1-dev"), offer="worker:hidream-i1-dev")
+    redo = "Redo in HiDream-I1-Full"
+    assert redo in offered(dev, GuildSettings())
+    assert redo in offered(dev, GuildSettings(allowed_models=("hidream-i1-dev", "hidream-i1-full")))
+    assert redo not in offered(dev, GuildSettings(allowed_models=("hidream-i1-dev",)))
+    # HiDream-O1 is to be had from hosted services alone.
+    full = made(model="hidream-i1-full")
+    assert "Redo in HiDream-O1-Image" in offered(full, GuildSettings())
+    assert "Redo in HiDream-O1-Image" not in offered(full, GuildSettings(allowed_backends=("worker",)))
+
+
+def test_noise_is_blended_where_the_picture_was_made() -> None:
+    two = ["Vary subtly", "Vary strongly"]
+    own, hosted = made(), replace(made(model="hidream-i1-dev"), offer="wavespeed:hidream-i1-dev")
+    assert offered(own, GuildSettings())[1:3] == two
+    assert offered(own, GuildSettings(allowed_backends=("wavespeed",)))[1:3] == ["Vary", "Edit"]
+    assert offered(hosted, GuildSettings())[1:3] == ["Vary", "Edit"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from domain.request import MAX_SEED, ImageRequest, Kind, PictureFormat, Size
+from domain.request import MAX_SEED, MAX_VARIATIONS, ImageRequest, Kind, PictureFormat, Size, Variation
 
 
 def request(**options: Any) -> ImageRequest:
@@ -34,6 +34,16 @@ def test_seeds_begin_again_after_the_largest() -> None:
     assert request(seed=MAX_SEED, count=3).seeds() == [MAX_SEED, 0, 1]
 
 
+def test_each_picture_is_varied_by_a_seed_of_its_own() -> None:
+    varied = request(seed=7, count=3, variations=[{"seed": MAX_SEED, "strength": 0.2}, {"seed": 5, "strength": 0.5}])
+    assert varied.variations_of(0) == varied.variations
+    assert varied.variations_of(2) == (Variation(seed=1, strength=0.2), Variation(seed=7, strength=0.5))
+
+
+def test_a_request_of_an_earlier_version_is_not_varied() -> None:
+    assert ImageRequest.model_validate_json('{"kind": "imagine", "model": "m", "prompt": "p"}').variations == ()
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -46,6 +56,10 @@ def test_seeds_begin_again_after_the_largest() -> None:
         {"seed": MAX_SEED + 1},
         {"kind": "dream"},
         {"format": "gif"},
+        {"variations": [{"seed": 1, "strength": 1.5}]},
+        {"variations": [{"seed": -1, "strength": 0.5}]},
+        {"variations": [{"seed": 1}]},
+        {"variations": [{"seed": number, "strength": 0.5} for number in range(MAX_VARIATIONS + 1)]},
     ],
 )
 def test_what_no_request_can_hold(options: dict[str, Any]) -> None:

@@ -97,7 +97,7 @@ async def test_the_family_of_a_picture(bot: Bot, sandbox: Sandbox) -> None:
         [new] = [job for job in await bot.jobs_of(who.id) if job.id not in before]
         return await bot.until(new.id, JobState.POSTED)
 
-    varied = await pressed(bob, first, "Vary")
+    varied = await pressed(bob, first, "Vary strongly")
     rerolled = await pressed(alice, varied, "Reroll")
     modal = await (await alice.click(message_of(sandbox, rerolled), "Edit picture")).modal()
     await alice.submit_modal(modal, {"prompt": "make it blue"})

@@ -32,7 +32,7 @@ async def test_imagine_answers_with_a_card_and_ends_in_one_result(bot: Bot, sand
     assert alice.mention in result.content
     for shown in ("a red circle", "Seed 7", "HiDream tiny", "worker", "1.0 s", "free"):
         assert shown in result.text
-    assert [button.label for button in result.buttons][:3] == ["Reroll", "Vary", "Edit"]
+    assert [button.label for button in result.buttons][:3] == ["Reroll", "Vary subtly", "Vary strongly"]
     await bot.gone(card)
     assert [message.id for message in sandbox.messages_in(sandbox.studio) if not message.deleted] == [result.id]
     [job] = await bot.jobs_of(alice.id)

@@ -9,6 +9,7 @@ from sandbox import Sandbox
 from sandbox.model import Message
 from tests.doubles import Accept, Paint, ScriptedBackend
 from tests.e2e.conftest import Bot, bot_with
+from tests.e2e.test_bad_input import private_answer
 from tests.e2e.test_result_buttons import labels
 
 
@@ -64,6 +65,22 @@ async def test_what_the_larger_model_does_not_take_is_left_out_and_that_is_said(
         newest, _ = await bot.jobs_of(alice.id)
         assert newest.request.negative_prompt is None
         assert newest.request.steps is None
+
+
+async def test_a_model_that_the_server_does_not_allow_is_not_offered_and_an_old_button_says_why(
+    sandbox: Sandbox, vendor: ScriptedBackend, tmp_path: Path
+) -> None:
+    async with bot_with(sandbox, vendor, tmp_path / "data") as bot:
+        first = await painted(bot, sandbox, model="hidream-i1-dev")
+        assert "Redo in HiDream-I1-Full" in labels(first)
+        ada, bob = sandbox.user("ada"), sandbox.user("bob")
+        await private_answer(await ada.slash(sandbox.studio, "settings models", allow="hidream-i1-dev"))
+        refused = await private_answer(await bob.click(first, "Redo in HiDream-I1-Full"))
+        assert "HiDream-I1-Full" in refused.text
+        await bob.click(first, "Reroll")
+        second = await bot.result(after=first)
+        assert labels(second) == ["Reroll", "Vary", "Edit", "⭐", "Details", "Delete"]
+        assert len(await bot.jobs_of(bob.id)) == 1
 
 
 async def test_a_forged_press_where_nothing_is_larger(bot: Bot, sandbox: Sandbox) -> None:

@@ -34,12 +34,13 @@ async def deleted(sandbox: Sandbox, question: Message) -> None:
 
 async def test_one_picture_has_one_button_to_edit_it_and_four_have_four(bot: Bot, sandbox: Sandbox) -> None:
     first = await painted(bot, sandbox)
-    assert labels(first) == ["Reroll", "Vary", "Edit", "⭐", "Edit picture", "Details", "Delete"]
+    again = ["Reroll", "Vary subtly", "Vary strongly", "Edit", "⭐"]
+    assert labels(first) == [*again, "Edit picture", "Details", "Delete"]
     await sandbox.user("alice").slash(sandbox.studio, "imagine", prompt="four", count=4)
     four = await bot.result(after=first)
     pictures = ["Edit picture 1", "Edit picture 2", "Edit picture 3", "Edit picture 4"]
-    assert labels(four) == ["Reroll", "Vary", "Edit", "⭐", *pictures, "Details", "Delete"]
-    assert [len(row["components"]) for row in four.components] == [4, 4, 2]
+    assert labels(four) == [*again, *pictures, "Details", "Delete"]
+    assert [len(row["components"]) for row in four.components] == [5, 4, 2]
 
 
 async def test_no_edit_is_offered_without_a_model_for_it(
@@ -53,14 +54,6 @@ async def test_no_edit_is_offered_without_a_model_for_it(
         message = await alice.send(sandbox.studio, "hello")
         await private_answer(await alice.click(message, f"easel:picture:{job.id}:0", raw=True))
         assert len(await bot.jobs_of(alice.id)) == 1
-
-
-async def test_vary_goes_on_with_the_seeds_that_follow(bot: Bot, sandbox: Sandbox) -> None:
-    first = await painted(bot, sandbox, count=2)
-    await sandbox.user("bob").click(first, "Vary")
-    second = await bot.result(after=first)
-    assert "Seed 9 to 10" in second.text
-    assert second.pings.users == {sandbox.user("bob").id}
 
 
 async def test_one_picture_of_several_becomes_the_source_of_an_edit(
@@ -92,7 +85,7 @@ async def test_an_edits_quota_is_asked_again(sandbox: Sandbox, painter: Scripted
         invocation = await alice.submit_modal(modal, {"prompt": "make it blue"})
         await sandbox.wait_until(lambda: bool(invocation.followups), what="the refusal")
         assert "your 1 picture a day" in (await private_answer(invocation)).text
-        await private_answer(await alice.click(first, "Vary"))
+        await private_answer(await alice.click(first, "Vary subtly"))
         assert len(await bot.jobs_of(alice.id)) == 1
 
 
@@ -182,7 +175,7 @@ async def test_a_removed_picture_cannot_be_edited(bot: Bot, sandbox: Sandbox) ->
     assert "not there any more" in (await private_answer(await alice.click(result, "Edit picture"))).text
 
 
-@pytest.mark.parametrize("action", ["vary", "details", "delete", "remove", "picture"])
+@pytest.mark.parametrize("action", ["vary", "vary-subtly", "details", "delete", "remove", "picture"])
 async def test_another_guilds_job_does_not_exist(bot: Bot, sandbox: Sandbox, action: str) -> None:
     bob = sandbox.user("bob")
     other = sandbox.channel("general", sandbox.furniture.other_guild)

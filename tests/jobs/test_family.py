@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.request import InputPicture, Kind
+from domain.request import InputPicture, Kind, Variation
 from jobs.family import Kinship, kinship
 from tests.cogs.jobs import made
 
@@ -18,6 +18,7 @@ OTHER = InputPicture(name="other.png", width=64, height=64)
         ({"prompt": "a blue circle", "seed": 7}, Kinship.REWORDED),
         ({"seed": 7}, Kinship.REPEATED),
         ({"seed": 9}, Kinship.VARIED),
+        ({"seed": 7, "variations": (Variation(seed=99, strength=0.2),)}, Kinship.VARIED),
         ({"seed": 1234}, Kinship.REROLLED),
     ],
 )
@@ -25,6 +26,15 @@ def test_kinship(changes: dict[str, object], expected: Kinship) -> None:
     parent = made(seed=7, count=2)
     child = made(**({"seed": 5, "count": 2} | changes))  # type: ignore[arg-type]
     assert kinship(parent, child) is expected
+
+
+def test_a_variation_once_more_and_varied_again() -> None:
+    variation, another = Variation(seed=99, strength=0.2), Variation(seed=98, strength=0.5)
+    parent = made(variations=(variation,))
+    assert kinship(parent, made(variations=(variation,))) is Kinship.REPEATED
+    assert kinship(parent, made(variations=(variation, another))) is Kinship.VARIED
+    assert kinship(parent, made(seed=8)) is Kinship.VARIED
+    assert kinship(parent, made(seed=1234)) is Kinship.REROLLED
 
 
 def test_an_edit_of_an_edit_and_the_same_edit_again() -> None:

@@ -9,7 +9,7 @@ from PIL import ExifTags, Image, ImageChops
 
 from config.catalogue import Catalogue
 from domain.job import StoredPicture
-from domain.request import Lora, PictureFormat
+from domain.request import Lora, PictureFormat, Variation
 from jobs.originals import Originals, parameters_text, with_text
 from jobs.pictures import Pictures
 from tests.cogs.jobs import made
@@ -78,4 +78,16 @@ def test_the_text_says_all_of_it() -> None:
         "a red circle\nNegative prompt: people\n"
         "Steps: 50, Sampler: Euler, CFG scale: 4.5, Seed: 7, Size: 1024x768, Model: HiDream-I1-Full, "
         'Loras: "x:1@2=0.8, y:3@4", Backend: worker, Job: abcdefghjk, Version: Easel'
+    )
+
+
+def test_the_text_says_how_each_picture_was_varied() -> None:
+    """Under the names that tools for such pictures read."""
+    job = made(count=2, variations=(Variation(seed=99, strength=0.2),))
+    assert "Seed: 8, Variation seed: 100, Variation seed strength: 0.2, " in parameters_text(
+        job, job.tasks[1], CATALOGUE
+    )
+    job = made(variations=(Variation(seed=99, strength=0.2), Variation(seed=12, strength=0.5)))
+    assert 'Variation seed: "99, 12", Variation seed strength: "0.2, 0.5", ' in parameters_text(
+        job, job.tasks[0], CATALOGUE
     )

@@ -32,7 +32,7 @@ from backends.worker.engine.torch_engine import TorchEngine
 from backends.worker.loras import LoraFolder
 from backends.worker.service import create_app
 from domain.errors import Code, OperatorError, UserError
-from domain.request import Lora
+from domain.request import Lora, Variation
 from tests.backends.calls import collect, make_call, offer
 from tests.worker.conftest import LORAS, ROOT, GatedEngine, serving, until
 
@@ -116,6 +116,15 @@ async def test_an_edit_sends_the_source(engine: TorchEngine, tmp_path: Path) -> 
     async with working_backend(engine, tmp_path) as backend:
         events = await collect(backend.run(make_call(TINY_EDIT, tmp_path, steps=1)))
     assert isinstance(events[-1], Made)
+
+
+async def test_each_picture_of_a_job_is_varied_by_a_seed_of_its_own(engine: TorchEngine, tmp_path: Path) -> None:
+    whole = (Variation(seed=50, strength=1.0),)
+    async with working_backend(engine, tmp_path) as backend:
+        varied = await collect(backend.run(make_call(TINY, tmp_path, seeds=(1, 2), steps=1, variations=whole)))
+        made = [event.path.read_bytes() for event in varied if isinstance(event, Made)]
+        others = await collect(backend.run(make_call(TINY, tmp_path, seeds=(50, 51), steps=1)))
+    assert made == [event.path.read_bytes() for event in others if isinstance(event, Made)]
 
 
 async def test_loras_travel_by_name_and_weight(engine: TorchEngine, lora_folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from backends.worker.engine.embeddings import EmbeddingsCache
+from backends.worker.engine.noise import Noise
 from backends.worker.engine.painting import sample_size
 from backends.worker.engine.preview import PreviewProjection
 from backends.worker.engine.schedulers import new_scheduler
@@ -64,7 +65,7 @@ def test_a_preview_survives_numbers_that_are_none() -> None:
 @pytest.mark.parametrize("sampler", list(Sampler))
 def test_what_the_last_step_believed_in_is_x0(sampler: Sampler) -> None:
     """With the true velocity (noise - picture) every step believes in the picture."""
-    scheduler = new_scheduler(sampler, 3.0, torch.Generator().manual_seed(0))
+    scheduler = new_scheduler(sampler, 3.0, Noise(0))
     scheduler.set_timesteps(5)
     picture, noise = (
         torch.full((1, 2, 4, 4), 0.5),

@@ -12,13 +12,14 @@ from PIL import Image
 
 from backends.worker.engine.embeddings import Embeddings
 from backends.worker.engine.interface import Painted
+from backends.worker.engine.noise import Noise
 from backends.worker.engine.pacing import Pace
 from backends.worker.engine.schedulers import Scheduler, new_scheduler
 from backends.worker.engine.step_cache import caching
 from backends.worker.engine.tea_cache import CURVES
 from backends.worker.variants import Variant
 from domain.accelerators import StepCache
-from domain.request import Size
+from domain.request import Size, Variation
 
 OnStep = Callable[[int, Scheduler], None]
 
@@ -35,6 +36,7 @@ class Recipe:
     steps: int
     guidance: float
     seed: int
+    variations: tuple[Variation, ...] = ()
     cache: StepCache | None = None
     """Blocks that may be left out in some steps."""
     vae_pixels: int = 1 << 20
@@ -47,9 +49,8 @@ def paint(pipeline: HiDreamImagePipeline, transformer: Any, recipe: Recipe, on_s
     ``transformer`` is the pipeline's, or one that stands before it. ``on_step`` gets the number of the step
     that is done, from 1; what it raises ends the job before anything is decoded.
     """
-    # Noise is drawn on the CPU, so that a seed means the same on every device.
-    generator = torch.Generator("cpu").manual_seed(recipe.seed)
-    scheduler = new_scheduler(recipe.variant.sampler, recipe.variant.shift, generator)
+    noise = Noise(recipe.seed, recipe.variations)
+    scheduler = new_scheduler(recipe.variant.sampler, recipe.variant.shift, noise)
     # A pipeline of its own for each picture: no scheduler, flag or size is left over from another job.
     own = HiDreamImagePipeline(**{**pipeline.components, "transformer": transformer, "scheduler": scheduler})
     own.set_progress_bar_config(disable=True)
@@ -77,7 +78,8 @@ def paint(pipeline: HiDreamImagePipeline, transformer: Any, recipe: Recipe, on_s
                 height=recipe.size.height,
                 num_inference_steps=recipe.steps,
                 guidance_scale=recipe.guidance,
-                generator=generator,
+                generator=noise.generator,
+                latents=_first_latents(own, noise, recipe) if noise.is_blended else None,
                 output_type="latent",
                 return_dict=False,
                 callback_on_step_end=step_end,
@@ -87,6 +89,21 @@ def paint(pipeline: HiDreamImagePipeline, transformer: Any, recipe: Recipe, on_s
     finally:
         own.maybe_free_model_hooks()
     return Painted(image, time.monotonic() - started)
+
+
+def _first_latents(pipeline: HiDreamImagePipeline, noise: Noise, recipe: Recipe) -> torch.Tensor:
+    """What the denoising begins with, drawn as the pipeline itself draws it; it moves it to where it computes."""
+    return noise.blended(
+        lambda generator: pipeline.prepare_latents(
+            1,
+            pipeline.transformer.config.in_channels,
+            recipe.size.height,
+            recipe.size.width,
+            recipe.prompt.pooled.dtype,
+            torch.device("cpu"),
+            generator,
+        )
+    )
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from typing import Any, assert_never
 import torch
 from diffusers import FlowMatchLCMScheduler, UniPCMultistepScheduler
 
+from backends.worker.engine.noise import Noise
 from backends.worker.variants import Sampler
 
 
@@ -24,13 +25,28 @@ class _Remembering:
 
 
 class SeededLCMScheduler(_Remembering, FlowMatchLCMScheduler):  # type: ignore[misc]
-    """FlowMatchLCM draws noise at every step, and the pipeline calls it without a generator: hold one."""
+    """FlowMatchLCM draws noise at every step, and the pipeline calls it without a generator: hold the noise."""
 
-    generator: torch.Generator
+    noise: Noise
 
     def step(self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, **options: Any) -> Any:
         self._last = (model_output, sample)
-        return super().step(model_output, timestep, sample, generator=self.generator, **options)
+        if self.noise.is_blended:
+            return self._blended_step(model_output, timestep, sample)
+        return super().step(model_output, timestep, sample, generator=self.noise.generator, **options)
+
+    def _blended_step(self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor) -> tuple[torch.Tensor]:
+        """What the library's step does, with noise that no single generator draws."""
+        if self.step_index is None:
+            self._init_step_index(timestep)
+        sigma, sigma_next = self.sigmas[self.step_index], self.sigmas[self.step_index + 1]
+        denoised = sample.to(torch.float32) - sigma * model_output
+        noise = self.noise.blended(
+            lambda generator: torch.randn(denoised.shape, generator=generator, dtype=denoised.dtype)
+        )
+        self._step_index += 1
+        blended = (1 - sigma_next) * denoised + sigma_next * noise.to(denoised.device)
+        return (blended.to(model_output.dtype),)
 
 
 class RememberingUniPCScheduler(_Remembering, UniPCMultistepScheduler):  # type: ignore[misc]
@@ -44,12 +60,12 @@ class RememberingUniPCScheduler(_Remembering, UniPCMultistepScheduler):  # type:
 Scheduler = SeededLCMScheduler | RememberingUniPCScheduler
 
 
-def new_scheduler(sampler: Sampler, shift: float, generator: torch.Generator) -> Scheduler:
+def new_scheduler(sampler: Sampler, shift: float, noise: Noise) -> Scheduler:
     """A fresh scheduler for one picture: none of its state outlives the job."""
     match sampler:
         case Sampler.LCM:
             scheduler = SeededLCMScheduler(shift=shift)
-            scheduler.generator = generator
+            scheduler.noise = noise
             return scheduler
         case Sampler.UNIPC:
             return RememberingUniPCScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)

@@ -227,6 +227,7 @@ class TorchEngine:
             steps=steps,
             guidance=guidance,
             seed=body.seed,
+            variations=body.variations,
             cache=body.accelerators.step_cache(steps) if body.accelerators is not None else None,
             vae_pixels=self._vae_pixels,
         )
