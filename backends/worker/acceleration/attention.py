@@ -8,6 +8,7 @@ from diffusers.models.transformers.transformer_hidream_image import HiDreamAtten
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backends.worker.acceleration.attention_kernels import Attend, attend_by_torch
 from backends.worker.acceleration.packing import are_plain, pack, share
 
 
@@ -19,8 +20,9 @@ class PackedAttention(nn.Module):
     text_weight: Tensor
     text_bias: Tensor
 
-    def __init__(self, plain: HiDreamAttention) -> None:
+    def __init__(self, plain: HiDreamAttention, attend: Attend = attend_by_torch) -> None:
         super().__init__()
+        self.attend = attend
         self.heads: int = plain.heads
         self.single: bool = plain.single
         self.to_q, self.to_k, self.to_v, self.to_out = plain.to_q, plain.to_k, plain.to_v, plain.to_out
@@ -70,9 +72,7 @@ class PackedAttention(nn.Module):
             joined = zip((query, key, value), self._text(norm_encoder_hidden_states), strict=True)
             query, key, value = (torch.cat(pair, dim=1) for pair in joined)
         query, key = _turned(query, key, image_rotary_emb)
-        out = functional.scaled_dot_product_attention(
-            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), dropout_p=0.0, is_causal=False
-        )
+        out = self.attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
         out = out.transpose(1, 2).flatten(2)
         if self.single:
             image: Tensor = self.to_out(out)

@@ -103,7 +103,7 @@ class Float8Attention(PackedAttention):
 
     def __init__(self, packed: PackedAttention) -> None:
         nn.Module.__init__(self)
-        self.heads, self.single = packed.heads, packed.single
+        self.heads, self.single, self.attend = packed.heads, packed.single, packed.attend
         self.q_rms_norm, self.k_rms_norm = packed.q_rms_norm, packed.k_rms_norm
         self.image = Float8Linear(packed.image_weight, packed.image_bias)
         self.to_out = _from(packed.to_out)

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from diffusers import HiDreamImageTransformer2DModel
 from torch import nn
 
 from backends.worker.acceleration.accelerate import Acceleration, Means, accelerate
+from backends.worker.acceleration.attention_kernels import Kernel
+from backends.worker.acceleration.graphs import Capture
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,8 @@ def switch_on(
     chosen: Means,
     try_out: Callable[[], None],
     backend: str | Callable[..., Any] = "inductor",
+    kernel: Kernel | None = None,
+    capture: Capture | None = None,
 ) -> Acceleration:
     """Accelerate the transformer and try it out, so that no job waits for a compiler.
 
@@ -36,7 +40,7 @@ def switch_on(
     if not (chosen.grouped or chosen.compiled):
         return Acceleration(chosen)
     started = time.monotonic()
-    done = accelerate(transformer, chosen, backend)
+    done = accelerate(transformer, chosen, backend, kernel, capture)
     try:
         try_out()
     except RuntimeError as error:  # the compiler's errors and the kernels' have no other type in common
@@ -46,14 +50,16 @@ def switch_on(
         log.warning("painting as diffusers does: %s", reason)
         done.undo()
         return Acceleration(Means(lacking=reason))
-    log.info("warmed up in %.0f s (%s)", time.monotonic() - started, _words(chosen))
+    log.info("warmed up in %.0f s (%s)", time.monotonic() - started, done.words)
     return done
 
 
-def uncompiled() -> AbstractContextManager[None]:
-    """For the length of the block compiled parts compute as they are written: for what cannot be compiled."""
-    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
-    return stance
+@contextmanager
+def as_written(acceleration: Acceleration | None) -> Iterator[None]:
+    """For the length of the block everything computes as it is written: for layers that nobody compiled or recorded."""
+    aside = acceleration.graphs.aside() if acceleration is not None and acceleration.graphs else nullcontext()
+    with torch.compiler.set_stance("force_eager"), aside:
+        yield
 
 
 def has_plain_weights(transformer: nn.Module) -> bool:
@@ -64,8 +70,3 @@ def has_plain_weights(transformer: nn.Module) -> bool:
         for name in ("to_q", "to_out", "w1", "w2")
         if isinstance(getattr(block, name, None), nn.Module)
     )
-
-
-def _words(chosen: Means) -> str:
-    parts = {"grouped experts": chosen.grouped, "8 bits": chosen.float8, "compiled": chosen.compiled}
-    return ", ".join(name for name, there in parts.items() if there)

@@ -16,8 +16,8 @@ import torch
 import transformers
 from PIL import Image
 
-from backends.worker.acceleration.accelerate import Hardware, Means, means
-from backends.worker.acceleration.switch import SpeedUnusable, has_plain_weights, switch_on, uncompiled
+from backends.worker.acceleration.accelerate import Acceleration
+from backends.worker.acceleration.switch import as_written
 from backends.worker.engine import editing
 from backends.worker.engine.adapters import Adapter, wearing
 from backends.worker.engine.embeddings import EmbeddingsCache
@@ -27,6 +27,7 @@ from backends.worker.engine.painting import Recipe, paint
 from backends.worker.engine.placement import place
 from backends.worker.engine.refining import Relay, first_refined_step
 from backends.worker.engine.schedulers import Scheduler
+from backends.worker.engine.speeding import WarmUp, speed_up
 from backends.worker.loras import LoraFolder
 from backends.worker.protocol import FiguresBody, JobBody, LookupsBody
 from backends.worker.variants import LocalModel, Variant
@@ -69,8 +70,11 @@ class TorchEngine:
         self._dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         self._placement: Placement | None = None
         self._loaded: dict[str, LoadedModel] = {}
+        self._accelerations: dict[str, Acceleration] = {}
         self._problems: dict[str, EaselError] = {}
         self._embeddings = EmbeddingsCache()
+        self._last_model: str | None = None
+        self._same_model, self._other_model = 0, 0
 
     @property
     def models(self) -> tuple[LocalModel, ...]:
@@ -89,8 +93,10 @@ class TorchEngine:
 
     @property
     def device(self) -> str:
-        """Where it computes, for people."""
-        return "CPU" if self._device.type == "cpu" else torch.cuda.get_device_name(self._device)
+        """Where it computes and by what means, for people."""
+        name = "CPU" if self._device.type == "cpu" else torch.cuda.get_device_name(self._device)
+        done = dict.fromkeys(one.words for one in self._accelerations.values() if one.words)
+        return f"{name} ({'; '.join(done)})" if done else name
 
     def figures(self) -> FiguresBody:
         """Memory of the GPU (or of this process) and how often the prompts' embeddings were there."""
@@ -101,8 +107,11 @@ class TorchEngine:
             page = os.sysconf("SC_PAGE_SIZE")
             used = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * page
             total = os.sysconf("SC_PHYS_PAGES") * page
-        lookups = LookupsBody(hits=self._embeddings.hits, misses=self._embeddings.misses)
-        return FiguresBody(memory_used_bytes=used, memory_total_bytes=total, caches={"prompt_embeddings": lookups})
+        caches = {
+            "prompt_embeddings": LookupsBody(hits=self._embeddings.hits, misses=self._embeddings.misses),
+            "model": LookupsBody(hits=self._same_model, misses=self._other_model),
+        }
+        return FiguresBody(memory_used_bytes=used, memory_total_bytes=total, caches=caches)
 
     def load(self) -> None:
         """Load every model; what could not be loaded is in ``problems``."""
@@ -133,6 +142,11 @@ class TorchEngine:
         variant = model.local.variant_named(body.variant)
         if variant is None:
             raise UserError(Code.MODEL_UNKNOWN, model=f"{body.model} ({body.variant})"[:100])
+        if body.model == self._last_model:
+            self._same_model += 1
+        else:
+            self._last_model = body.model
+            self._other_model += 1
         return self._make(model, variant, body, source, watch)
 
     def _make(
@@ -161,7 +175,8 @@ class TorchEngine:
         shown = model.local.shown_name
         adapters = [Adapter(lora.name, self._loras.file(lora.name, shown), lora.weight) for lora in body.loras]
         # What a LoRA puts around the experts' layers reads numbers back, which no compiled block may.
-        with uncompiled() if adapters else nullcontext(), wearing(model.pipeline, adapters, shown):
+        acceleration = self._accelerations.get(model.local.key)
+        with as_written(acceleration) if adapters else nullcontext(), wearing(model.pipeline, adapters, shown):
             if model.local.kind is Kind.EDIT:
                 return self._edit(model, variant, body, source, watch)
             return self._imagine(model, variant, body, watch)
@@ -244,38 +259,11 @@ class TorchEngine:
 
     def _speed_up(self, model: LoadedModel) -> None:
         """Raises OperatorError (MODEL_LOADING_FAILED, OUT_OF_MEMORY)."""
-        transformer = model.pipeline.transformer
-        chosen = means(self._speed, Hardware.of(self._device))
-        if self._speed is not LocalSpeed.PLAIN and not has_plain_weights(transformer):
-            chosen = Means(lacking="weights that are not packed to save memory")
-        try:
-            switch_on(transformer, chosen, lambda: self._try_out(model))
-        except OperatorError:
-            self._placed().residency.forget([transformer])
-            raise
-        except SpeedUnusable as error:
-            self._placed().residency.forget([transformer])
-            raise OperatorError(
-                Code.MODEL_LOADING_FAILED,
-                model=model.local.shown_name,
-                problem=f"EASEL_LOCAL_SPEED=fp8 does not work on this GPU ({error})",
-            ) from error
-
-    def _try_out(self, model: LoadedModel) -> None:
-        """Paint once in each kind of size: the model's own, another square, and one that is no square."""
-        side, variant = model.side, model.local.variant
-        for width, height in ((side, side), (side // 2, side // 2), (side, side // 2)):
-            body = JobBody(
-                job_id="warm-up",
-                model=model.local.key,
-                variant=variant.name,
-                prompt="",
-                width=width,
-                height=height,
-                seed=0,
-                steps=2,
-            )
-            self._make(model, variant, body, Image.new("RGB", (width, height)), _Nobody())
+        variant = model.local.variant
+        warm_up = WarmUp(
+            model, self._vae_pixels, lambda body, source: self._make(model, variant, body, source, _Nobody())
+        )
+        self._accelerations[model.local.key] = speed_up(warm_up, self._speed, self._placed())
 
     def _fix_threads(self, model: LoadedModel) -> None:
         if self._device.type == "cpu":

@@ -29,10 +29,12 @@ class TestMeans:
         assert means(LocalSpeed.PLAIN, Hardware(True, (9, 0), True)) == Means()
 
     def test_a_hopper_gpu_gets_everything_that_leaves_pictures_the_same(self) -> None:
-        assert means(LocalSpeed.AUTO, Hardware(True, (9, 0), True)) == Means(grouped=True, compiled=True)
+        assert means(LocalSpeed.AUTO, Hardware(True, (9, 0), True)) == Means(grouped=True, compiled=True, graphs=True)
 
     def test_8_bits_are_used_when_asked_for(self) -> None:
-        assert means(LocalSpeed.FP8, Hardware(True, (10, 0), True)) == Means(grouped=True, float8=True, compiled=True)
+        assert means(LocalSpeed.FP8, Hardware(True, (10, 0), True)) == Means(
+            grouped=True, float8=True, compiled=True, graphs=True
+        )
 
     @pytest.mark.parametrize(
         ("hardware", "lacking"),

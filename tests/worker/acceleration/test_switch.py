@@ -10,7 +10,7 @@ from torch import nn
 
 from backends.worker.acceleration.accelerate import Means
 from backends.worker.acceleration.attention import PackedAttention
-from backends.worker.acceleration.switch import SpeedUnusable, has_plain_weights, switch_on, uncompiled
+from backends.worker.acceleration.switch import SpeedUnusable, as_written, has_plain_weights, switch_on
 from tests.worker.acceleration.small import build_transformer, inputs, predict
 
 COMPILED = Means(grouped=True, compiled=True)
@@ -79,8 +79,8 @@ def test_what_cannot_be_compiled_computes_as_it_is_written(transformer: HiDreamI
         made.append(graph)
         return graph.forward
 
-    switch_on(transformer, COMPILED, lambda: None, compiler)
-    with uncompiled():
+    done = switch_on(transformer, COMPILED, lambda: None, compiler)
+    with as_written(done):
         predict(transformer, **inputs())
     assert not made
     predict(transformer, **inputs())
