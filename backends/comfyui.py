@@ -17,6 +17,7 @@ import aiohttp
 import httpx
 from pydantic import JsonValue
 
+from backends.answers import Answer
 from backends.base import (
     Accepted,
     BackendFailed,
@@ -58,13 +59,13 @@ from backends.comfyui_protocol import (
     refusal,
 )
 from backends.download import OutputFetcher, OutputUnusable
-from backends.http import PROBE_SECONDS, Answer, HostedApi, NoSuchRoute, Timeouts, Unanswered, media_type_of
-from backends.limiter import KeptHealth, Pace
+from backends.health import KeptHealth, down
+from backends.http import PROBE_SECONDS, HostedApi, NoSuchRoute, Timeouts, Unanswered, media_type_of
+from backends.limiter import Pace
 from config.catalogue import Offer
 from config.parameters import Option
 from config.settings import Settings
-from domain.errors import Code, EaselError, InternalError, OperatorError
-from domain.job import Failure
+from domain.errors import Code, InternalError, OperatorError
 from domain.money import FREE
 
 _MAX_SENDS: Final = 3
@@ -204,7 +205,7 @@ class ComfyUIBackend:
             reason = self._api.clean(refused.reason) or self._api.text(answer.body) or "it does not say why"
             raise RequestRefused(OperatorError(Code.BACKEND_REFUSED, backend=self.key, status=400, reason=reason))
         if answer.ok:
-            raise BackendUnavailable(self._invalid("an answer without a prompt's id"))
+            raise BackendUnavailable(self._api.invalid("an answer without a prompt's id"))
         raise self._api.refusal(answer)
 
     async def _known(self, prompt_id: str, until: float) -> bool:
@@ -237,12 +238,12 @@ class ComfyUIBackend:
                 "/upload/image", field="image", file=(name, content, media_type_of(call.source))
             )
         except NoSuchRoute:
-            raise BackendUnavailable(self._invalid("it takes no uploads")) from None
+            raise BackendUnavailable(self._api.invalid("it takes no uploads")) from None
         match answer.body:
             case {"name": str(stored), **rest} if stored:
                 subfolder = str(rest.get("subfolder", ""))
                 return [f"{subfolder}/{stored}" if subfolder else stored]
-        raise BackendUnavailable(self._invalid("the upload's answer has no name"))
+        raise BackendUnavailable(self._api.invalid("the upload's answer has no name"))
 
     # Following.
 
@@ -297,12 +298,12 @@ class ComfyUIBackend:
         if over.error is not None:
             raise BackendFailed(self._failed(self._api.clean(over.error)))
         if over.picture is None:
-            raise BackendFailed(self._invalid("it says success and names no picture"))
+            raise BackendFailed(self._api.invalid("it says success and names no picture"))
         url = self._api.url(f"/view?{urlencode(over.picture)}")
         try:
             path = await self._outputs.save(url, call.workspace, str(picture.index))
         except OutputUnusable as error:
-            raise BackendFailed(self._invalid(f"its picture cannot be fetched: {error.reason}")) from None
+            raise BackendFailed(self._api.invalid(f"its picture cannot be fetched: {error.reason}")) from None
         return Made(index=picture.index, path=path, seconds=over.seconds, cost=FREE)
 
     # Health.
@@ -311,17 +312,17 @@ class ComfyUIBackend:
         try:
             stats = await self._api.ask("GET", "/system_stats", seconds=PROBE_SECONDS)
             if not stats.ok or not isinstance(stats.body, dict):
-                return self._down(self._api.unreachable(f"HTTP {stats.status} for /system_stats"))
+                return down(self._api.unreachable(f"HTTP {stats.status} for /system_stats"), self._slots)
             info: dict[str, JsonValue] = {}
             for loader in FILES:
                 info[loader] = (await self._api.ask("GET", f"/object_info/{loader}", seconds=PROBE_SECONDS)).body
         except Unanswered as error:
-            return self._down(self._api.unreachable(error.reason))
+            return down(self._api.unreachable(error.reason), self._slots)
         missing = {key: await asyncio.to_thread(_missing, info, key, file) for key, file in self._models.items()}
         absent = [f"{key} ({files[0]})" for key, files in missing.items() if files]
         if self._models and len(absent) == len(self._models):
             first = next(iter(missing.values()))[0]
-            return self._down(OperatorError(Code.MODEL_NOT_FOUND, model=first, backend=self.key))
+            return down(OperatorError(Code.MODEL_NOT_FOUND, model=first, backend=self.key), self._slots)
         detail = _described(stats.body)
         if absent:
             detail += f"; without {', '.join(absent)}"
@@ -349,12 +350,6 @@ class ComfyUIBackend:
 
     def _failed(self, reason: str) -> OperatorError:
         return OperatorError(Code.BACKEND_FAILED, backend=self.key, reason=reason)
-
-    def _invalid(self, reason: str) -> OperatorError:
-        return OperatorError(Code.BACKEND_ANSWER_INVALID, backend=self.key, reason=reason)
-
-    def _down(self, error: EaselError) -> Health:
-        return Health(HealthState.DOWN, self._slots, problem=Failure(error.code, error.parameters))
 
 
 def _history(prompt_id: str) -> str:

@@ -1,12 +1,10 @@
-"""How fast a backend is asked, and how its answers to "how are you" are kept for a while."""
+"""How fast a backend is asked."""
 
-import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from backends.base import Health, HealthState
 from backends.clock import Clock
 
 REST_SECONDS: Final = 10.0
@@ -98,36 +96,3 @@ class RateLimit:
         now = self._clock.now()
         recent = [at for at in self._sent if at > now - _MEASURED_SECONDS]
         return len(recent) / max(1.0, now - recent[0]) if recent else LOWEST_RATE
-
-
-class KeptHealth:
-    """Asks at most once in ``up_seconds`` (``down_seconds`` after bad news), however many want to know."""
-
-    def __init__(
-        self,
-        probe: Callable[[], Awaitable[Health]],
-        clock: Clock,
-        up_seconds: float = 60,
-        down_seconds: float = 10,
-    ) -> None:
-        self._probe = probe
-        self._clock = clock
-        self._up_seconds = up_seconds
-        self._down_seconds = down_seconds
-        self._lock = asyncio.Lock()
-        self._known: Health | None = None
-        self._until = 0.0
-
-    async def get(self) -> Health:
-        """What is known, asked again where that is too old."""
-        async with self._lock:
-            if self._known is None or self._clock.now() >= self._until:
-                health = await self._probe()
-                self.put(health, self._down_seconds if health.state is HealthState.DOWN else self._up_seconds)
-                return health
-            return self._known
-
-    def put(self, health: Health, seconds: float) -> None:
-        """What a call found out: holds for so long without asking."""
-        self._known = health
-        self._until = self._clock.now() + seconds

@@ -16,6 +16,7 @@ import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from backends.addresses import Resolve, resolve
+from backends.answers import GATEWAY, Answer
 from backends.base import (
     BackendFailed,
     BackendUnavailable,
@@ -35,21 +36,12 @@ from backends.base import (
 from backends.body import Body, request_body
 from backends.clock import Clock
 from backends.download import OutputFetcher, OutputUnusable
-from backends.http import (
-    GATEWAY,
-    OPERATOR_SECONDS,
-    PROBE_SECONDS,
-    Answer,
-    HostedApi,
-    Timeouts,
-    Unanswered,
-    media_type_of,
-)
-from backends.limiter import KeptHealth
+from backends.health import KeptHealth, down
+from backends.http import OPERATOR_SECONDS, PROBE_SECONDS, HostedApi, Timeouts, Unanswered, media_type_of
 from config.catalogue import Offer
 from config.parameters import Option
 from config.settings import Settings
-from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
+from domain.errors import Code, InternalError, OperatorError, UserError
 from domain.job import Failure
 
 _FLAGGED: Final = frozenset({"content_policy_violation", "moderation_blocked"})
@@ -195,7 +187,7 @@ class OpenAIImagesBackend:
                 ended = unavailable
                 server.away_until = now + unavailable.retry_after
                 if unavailable.error.code is not Code.BACKEND_RATE_LIMITED:
-                    server.health.put(_down(unavailable.error, self._slots), unavailable.retry_after)
+                    server.health.turned_down(unavailable, self._slots)
             finally:
                 server.running -= 1
         assert ended is not None
@@ -251,9 +243,9 @@ class OpenAIImagesBackend:
         except ValidationError:
             if call.offer.is_paid:
                 raise server.api.unknown("an answer that makes no sense") from None
-            raise BackendFailed(self._invalid("an answer that makes no sense")) from None
+            raise BackendFailed(server.api.invalid("an answer that makes no sense")) from None
         if not images:
-            raise BackendFailed(self._invalid("it names no picture"), call.offer.price_of(call.request))
+            raise BackendFailed(server.api.invalid("it names no picture"), call.offer.price_of(call.request))
         return images
 
     async def _made(self, server: _Server, call: Call, number: int, images: Sequence[_Image], seconds: float) -> Event:
@@ -264,14 +256,11 @@ class OpenAIImagesBackend:
                 raise OutputUnusable("it names fewer pictures than were asked for")
             path = await server.outputs.save(output, call.workspace, str(picture.index))
         except OutputUnusable as error:
-            invalid = self._invalid(f"its picture cannot be fetched: {error.reason}")
+            invalid = server.api.invalid(f"its picture cannot be fetched: {error.reason}")
             if len(call.pictures) == 1:
                 raise BackendFailed(invalid, cost) from None
             return PictureFailed(picture.index, Failure(invalid.code, invalid.parameters), cost)
         return Made(index=picture.index, path=path, seconds=seconds, cost=cost)
-
-    def _invalid(self, reason: str) -> OperatorError:
-        return OperatorError(Code.BACKEND_ANSWER_INVALID, backend=self.key, reason=reason)
 
 
 class _Probe:
@@ -285,13 +274,13 @@ class _Probe:
         try:
             answer = await self._api.ask("GET", "/v1/models", seconds=PROBE_SECONDS)
         except Unanswered as unanswered:
-            return _down(self._api.unreachable(unanswered.reason), self._slots)
+            return down(self._api.unreachable(unanswered.reason), self._slots)
         if answer.status in (401, 403):
             reason = self._api.text(answer.body)
             error = OperatorError(Code.BACKEND_KEY_REFUSED, backend=self._api.name, status=answer.status, reason=reason)
-            return _down(error, self._slots)
+            return down(error, self._slots)
         if answer.status in GATEWAY:
-            return _down(self._api.unreachable(f"HTTP {answer.status}"), self._slots)
+            return down(self._api.unreachable(f"HTTP {answer.status}"), self._slots)
         match answer.body:
             case {"data": list(models)} if answer.ok:
                 names = [str(model.get("id", "")) for model in models if isinstance(model, dict)]
@@ -299,10 +288,6 @@ class _Probe:
             case _:
                 detail = f"models not told (HTTP {answer.status})"
         return Health(HealthState.UP, self._slots, detail=self._api.clean(detail))
-
-
-def _down(error: EaselError, slots: int) -> Health:
-    return Health(HealthState.DOWN, slots, problem=Failure(error.code, error.parameters))
 
 
 def _code(answer: Answer) -> str:

@@ -17,6 +17,7 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from backends.addresses import Resolve, resolve
+from backends.answers import Answer
 from backends.base import (
     Accepted,
     BackendFailed,
@@ -37,13 +38,14 @@ from backends.base import (
 from backends.body import Body, request_body
 from backends.clock import Clock
 from backends.download import OutputUnusable, connections
-from backends.http import OPERATOR_SECONDS, PROBE_SECONDS, Answer, Timeouts, Unanswered
-from backends.limiter import KeptHealth, Pace
+from backends.health import KeptHealth, down
+from backends.http import OPERATOR_SECONDS, PROBE_SECONDS, Timeouts, Unanswered
+from backends.limiter import Pace
 from backends.runware_protocol import Answered, Delivery, Problem, Result, balance, read
 from backends.webhooks import Webhooks, sleep_until_told
 from config.catalogue import Offer
 from config.settings import Settings
-from domain.errors import Code, EaselError, InternalError, OperatorError
+from domain.errors import Code, EaselError, OperatorError
 from domain.job import Failure
 from domain.money import FREE, MicroUSD, micro_usd
 
@@ -152,7 +154,7 @@ class RunwareBackend:
             answered = await self._submit(call, task, uuid)
         except BackendUnavailable as ended:
             if ended.error.code in (Code.BACKEND_KEY_REFUSED, Code.BACKEND_OUT_OF_CREDIT):
-                self._health.put(self._down(ended.error), OPERATOR_SECONDS)
+                self._health.turned_down(ended, self._slots)
             raise
         yield Accepted(tuple(picture.index for picture in call.pictures), uuid)
         async with aclosing(self._follow(call, uuid, answered, resumed=False)) as events:
@@ -284,7 +286,7 @@ class RunwareBackend:
                 if strange >= _MAX_STRANGE_POLLS:
                     break
             if self._clock.now() + delay > until:
-                raise self._too_late()
+                raise self._api.too_late()
             await sleep_until_told(self._webhooks, self._clock, uuid, delay)
             delay = next(delays)
             answered = await self._ask(uuid, until)
@@ -295,7 +297,7 @@ class RunwareBackend:
         try:
             answer = await self._api.poll("POST", "", until=until, pace=self._pace, json=[_get_response(uuid)])
         except Unanswered:
-            raise self._too_late() from None
+            raise self._api.too_late() from None
         if answer.status in (401, 402, 403):
             raise self._api.unknown(f"HTTP {answer.status} for its results")
         return read(answer.body, uuid)
@@ -307,12 +309,12 @@ class RunwareBackend:
         following.left.remove(picture)
         cost = call.offer.price_of(call.request) if result.cost is None else _micro(result.cost)
         if result.output is None:
-            error = self._invalid("it says success and names no picture")
+            error = self._api.invalid("it says success and names no picture")
             return PictureFailed(picture.index, Failure(error.code, error.parameters), cost)
         try:
             path = await self._outputs.save(result.output, call.workspace, str(picture.index))
         except OutputUnusable as unusable:
-            error = self._invalid(f"its picture cannot be fetched: {unusable.reason}")
+            error = self._api.invalid(f"its picture cannot be fetched: {unusable.reason}")
             return PictureFailed(picture.index, Failure(error.code, error.parameters), cost)
         return Made(
             index=picture.index,
@@ -333,16 +335,7 @@ class RunwareBackend:
         failure = Failure(following.failure.code, following.failure.parameters)
         return [PictureFailed(picture.index, failure, FREE) for picture in following.left]
 
-    def _invalid(self, reason: str) -> OperatorError:
-        return OperatorError(Code.BACKEND_ANSWER_INVALID, backend=self.key, reason=reason)
-
-    def _too_late(self) -> OutcomeUnknown:
-        return OutcomeUnknown(InternalError(Code.DEADLINE_PASSED, backend=self.key))
-
     # Health.
-
-    def _down(self, error: EaselError) -> Health:
-        return Health(HealthState.DOWN, self._slots, problem=Failure(error.code, error.parameters))
 
     async def _probe(self) -> Health:
         uuid = str(uuid4())
@@ -350,14 +343,14 @@ class RunwareBackend:
         try:
             answer = await self._api.ask("POST", "", json=[question], seconds=PROBE_SECONDS)
         except Unanswered as error:
-            return self._down(self._api.unreachable(error.reason))
+            return down(self._api.unreachable(error.reason), self._slots)
         problems = read(answer.body, uuid).problems
         if answer.status == 401 or any(problem.is_key for problem in problems):
-            return self._down(
-                OperatorError(Code.BACKEND_KEY_REFUSED, backend=self.key, status=answer.status, reason="")
+            return down(
+                OperatorError(Code.BACKEND_KEY_REFUSED, backend=self.key, status=answer.status, reason=""), self._slots
             )
         if answer.status >= 500:
-            return self._down(self._api.unreachable(f"HTTP {answer.status}"))
+            return down(self._api.unreachable(f"HTTP {answer.status}"), self._slots)
         dollars = balance(answer.body)
         detail = f"balance not told (HTTP {answer.status})" if dollars is None else f"balance ${dollars:.2f}"
         return Health(HealthState.UP, self._slots, detail=detail)

@@ -18,17 +18,16 @@ from urllib.parse import quote
 from pydantic import BaseModel, JsonValue, SecretStr, ValidationError, field_validator
 
 from backends.addresses import Resolve, resolve
+from backends.answers import GATEWAY, Answer
 from backends.base import (
     Accepted,
     BackendFailed,
     BackendUnavailable,
     Call,
-    CallEnded,
     Events,
     Health,
     HealthState,
     Made,
-    OutcomeUnknown,
     Picture,
     RequestRefused,
     Working,
@@ -36,23 +35,14 @@ from backends.base import (
 from backends.body import request_body
 from backends.clock import Clock
 from backends.download import OutputUnusable, connections
-from backends.http import (
-    GATEWAY,
-    OPERATOR_SECONDS,
-    PROBE_SECONDS,
-    Answer,
-    NoSuchRoute,
-    Timeouts,
-    Unanswered,
-    media_type_of,
-)
-from backends.limiter import KeptHealth, Pace
+from backends.health import KeptHealth, down
+from backends.http import PROBE_SECONDS, NoSuchRoute, Timeouts, Unanswered, media_type_of
+from backends.limiter import Pace
 from backends.webhooks import Webhooks, secret_in, sleep_until_told
 from config.catalogue import Offer
 from config.parameters import Option
 from config.settings import Settings
-from domain.errors import Code, EaselError, InternalError, OperatorError, UserError
-from domain.job import Failure
+from domain.errors import Code, EaselError, OperatorError, UserError
 
 OUTPUT_HOSTS = ("*.wavespeed.ai", "d2g64w682n9w0w.cloudfront.net")
 """Where its pictures lie; the second is the CDN host of the example in "Hidream E1 Full"."""
@@ -246,11 +236,7 @@ class WaveSpeedBackend:
             case {"data": {"download_url": str(url)}} if url:
                 return url
             case _:
-                raise BackendUnavailable(
-                    OperatorError(
-                        Code.BACKEND_ANSWER_INVALID, backend=self.key, reason="the upload's answer has no URL"
-                    )
-                )
+                raise BackendUnavailable(self._api.invalid("the upload's answer has no URL"))
 
     def _accepted(self, answer: Answer) -> _Prediction:
         reading = self._read(answer.body)
@@ -286,13 +272,13 @@ class WaveSpeedBackend:
                     told = True
                     yield Working()
             if self._clock.now() + delay > until:
-                raise self._too_late()
+                raise self._api.too_late()
             await sleep_until_told(self._webhooks, self._clock, remote_id, delay)
             delay = next(delays)
             try:
                 answer = await self._api.poll("GET", path, until=until, pace=self._pace)
             except Unanswered:
-                raise self._too_late() from None
+                raise self._api.too_late() from None
             reading = self._read(answer.body) if answer.ok else None
             prediction = None if reading is None else reading.prediction
             if prediction is not None and prediction.status:
@@ -321,11 +307,11 @@ class WaveSpeedBackend:
         if not prediction.outputs:
             if prediction.flagged:
                 raise BackendFailed(UserError(Code.CONTENT_FLAGGED, backend=self.key), cost)
-            raise BackendFailed(self._invalid("it says completed and names no picture"), cost)
+            raise BackendFailed(self._api.invalid("it says completed and names no picture"), cost)
         try:
             path = await self._outputs.save(prediction.outputs[0], call.workspace, str(picture.index))
         except OutputUnusable as error:
-            raise BackendFailed(self._invalid(f"its picture cannot be fetched: {error.reason}"), cost) from None
+            raise BackendFailed(self._api.invalid(f"its picture cannot be fetched: {error.reason}"), cost) from None
         return Made(
             index=picture.index,
             path=path,
@@ -367,30 +353,23 @@ class WaveSpeedBackend:
             return OperatorError(Code.BACKEND_REFUSED, backend=self.key, status=code or 0, reason=reason)
         return OperatorError(Code.BACKEND_FAILED, backend=self.key, reason=reason)
 
-    def _invalid(self, reason: str) -> OperatorError:
-        return OperatorError(Code.BACKEND_ANSWER_INVALID, backend=self.key, reason=reason)
-
-    def _too_late(self) -> OutcomeUnknown:
-        return OutcomeUnknown(InternalError(Code.DEADLINE_PASSED, backend=self.key))
-
-    def _remember(self, ended: CallEnded) -> None:
+    def _remember(self, ended: BackendUnavailable) -> None:
         # A refused key or an empty purse stays so until the operator acts: the selector should know.
         if ended.error.code in (Code.BACKEND_KEY_REFUSED, Code.BACKEND_OUT_OF_CREDIT):
-            self._health.put(self._down(ended.error), OPERATOR_SECONDS)
-
-    def _down(self, error: EaselError) -> Health:
-        return Health(HealthState.DOWN, self._slots, problem=Failure(error.code, error.parameters))
+            self._health.turned_down(ended, self._slots)
 
     async def _probe(self) -> Health:
         try:
             answer = await self._api.ask("GET", "/api/v3/balance", seconds=PROBE_SECONDS)
         except Unanswered as error:
-            return self._down(self._api.unreachable(error.reason))
+            return down(self._api.unreachable(error.reason), self._slots)
         if answer.status == 401:
             reason = self._api.text(answer.body)
-            return self._down(OperatorError(Code.BACKEND_KEY_REFUSED, backend=self.key, status=401, reason=reason))
+            return down(
+                OperatorError(Code.BACKEND_KEY_REFUSED, backend=self.key, status=401, reason=reason), self._slots
+            )
         if answer.status in GATEWAY:
-            return self._down(self._api.unreachable(f"HTTP {answer.status}"))
+            return down(self._api.unreachable(f"HTTP {answer.status}"), self._slots)
         match answer.body:
             case {"data": {"balance": int(balance) | float(balance)}}:
                 detail = f"balance ${balance:.2f}"

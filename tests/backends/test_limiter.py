@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from backends.answers import Answer, retry_after
 from backends.base import BackendUnavailable, Health, HealthState
 from backends.clock import Clock
-from backends.http import Answer, retry_after
-from backends.limiter import HIGHEST_RATE, LOWEST_RATE, RATE_STEP, REST_SECONDS, KeptHealth, Pace, RateLimit
+from backends.health import KeptHealth
+from backends.limiter import HIGHEST_RATE, LOWEST_RATE, RATE_STEP, REST_SECONDS, Pace, RateLimit
 from tests.backends.calls import CATALOGUE, collect, make_call
 from tests.backends.conftest import wavespeed
 from tests.doubles import FakeClock
