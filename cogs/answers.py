@@ -19,8 +19,13 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FAST_SECONDS: Final = 1.5
-"""How long a first answer may take before the interaction is deferred; Discord gives up after 3 seconds."""
+FAST_SECONDS: Final = 0.4
+"""How long a first answer may take, from the interaction's arrival, before it is deferred.
+
+Discord gives up after 3 seconds; people wonder long before that.
+"""
+ARRIVED: Final = "arrived"
+"""Key in ``Interaction.extras``: the event loop's time at which we were given it."""
 PUBLIC: Final = "answered in public"
 """Key in ``Interaction.extras``: what everybody can see of the answer so far is provisional."""
 
@@ -49,7 +54,8 @@ async def in_time(
     What is begun is finished: an interaction that can't be deferred any more does not stop it.
     """
     task = asyncio.ensure_future(work)
-    await asyncio.wait({task}, timeout=FAST_SECONDS)
+    now = asyncio.get_running_loop().time()
+    await asyncio.wait({task}, timeout=max(0.0, FAST_SECONDS - (now - interaction.extras.get(ARRIVED, now))))
     if not task.done() and not interaction.response.is_done():
         try:
             await interaction.response.defer(ephemeral=private, thinking=not in_place)

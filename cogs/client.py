@@ -16,6 +16,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from cogs.album import AlbumCommands
+from cogs.answers import ARRIVED
 from cogs.change_log import ChangeLog
 from cogs.completions import Completions
 from cogs.contexts import EVERYWHERE, IN_SERVERS, OUTSIDE_SERVERS, Interaction, check_context, check_server
@@ -69,6 +70,7 @@ class EaselTree(app_commands.CommandTree["EaselBot"]):
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
         """Choose the language of the answer, and refuse servers that the operator has not chosen."""
+        interaction.extras[ARRIVED] = asyncio.get_running_loop().time()
         try:
             await choose(interaction)
             check_context(interaction, interaction.client.services.settings)
