@@ -7,15 +7,13 @@ An offer's target is the path of its endpoint.
 
 import asyncio
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from pydantic import BaseModel, JsonValue, SecretStr, ValidationError, field_validator
+from pydantic import SecretStr
 
 from backends.addresses import Resolve, resolve
 from backends.answers import GATEWAY, Answer
@@ -38,8 +36,8 @@ from backends.download import OutputUnusable, connections
 from backends.health import KeptHealth, down
 from backends.http import PROBE_SECONDS, NoSuchRoute, Timeouts, Unanswered, media_type_of
 from backends.limiter import Pace
+from backends.wavespeed_protocol import FAILED, PASSING, REFUSAL_CODES, Prediction, failure, read, result_path
 from backends.webhooks import Webhooks, secret_in, sleep_until_told
-from config.catalogue import Offer
 from config.parameters import Option
 from config.settings import Settings
 from domain.errors import Code, EaselError, OperatorError, UserError
@@ -47,78 +45,8 @@ from domain.errors import Code, EaselError, OperatorError, UserError
 OUTPUT_HOSTS = ("*.wavespeed.ai", "d2g64w682n9w0w.cloudfront.net")
 """Where its pictures lie; the second is the CDN host of the example in "Hidream E1 Full"."""
 
-_FAILED = frozenset({"failed", "cancelled", "timeout", "deleted"})
-"""Terminal statuses without a picture; the official SDK knows the last three."""
-_MODERATION = 1200
-_PARAMETERS = frozenset({1400, 1401})
-_REFUSAL_CODES = _PARAMETERS | {_MODERATION, 1402}
-"""Codes that say the request was not taken, where no task id comes with them."""
-_FAILURE_CODES = (1200, 1400, 1401, 1402, 1403, 1405, 5000, 5003, 5004)
-_PASSING = frozenset({5000, 5003, 5004})
-"""Codes to ask again after; around an answer that tells no failure they end nothing."""
 _MAX_STRANGE_POLLS = 5
 """So many answers in a row that make no sense, or know no such task, end the polling."""
-
-
-class _Prediction(BaseModel):
-    """``data`` of every answer about a task. The pages call ``outputs`` a string once and an array elsewhere."""
-
-    id: str = ""
-    status: str = ""
-    outputs: tuple[str, ...] = ()
-    has_nsfw_contents: bool | tuple[bool, ...] | None = None
-    error: str = ""
-    code: int | None = None
-    timings: dict[str, JsonValue] = {}
-
-    @field_validator("outputs", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        if isinstance(value, str):
-            return (value,) if value else ()
-        return value or ()
-
-    @field_validator("error", mode="before")
-    @classmethod
-    def _text(cls, value: object) -> object:
-        match value:
-            case {"message": str(message), **rest}:
-                return f"{message} {rest.get('code', '')}".rstrip()
-            case None:
-                return ""
-            case _:
-                return value
-
-    @field_validator("timings", mode="before")
-    @classmethod
-    def _object(cls, value: object) -> object:
-        return value if isinstance(value, dict) else {}
-
-    @property
-    def flagged(self) -> bool:
-        match self.has_nsfw_contents:
-            case None:
-                return False
-            case bool(flag):
-                return flag
-            case flags:
-                return any(flags)
-
-    @property
-    def seconds(self) -> float | None:
-        milliseconds = self.timings.get("inference")
-        if isinstance(milliseconds, int | float) and milliseconds > 0:
-            return float(milliseconds) / 1000
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What an answer says: the code around it (200, an HTTP status or one of theirs) and the task."""
-
-    code: int | None
-    message: str
-    prediction: _Prediction | None
 
 
 class WaveSpeedBackend:
@@ -238,15 +166,15 @@ class WaveSpeedBackend:
             case _:
                 raise BackendUnavailable(self._api.invalid("the upload's answer has no URL"))
 
-    def _accepted(self, answer: Answer) -> _Prediction:
-        reading = self._read(answer.body)
+    def _accepted(self, answer: Answer) -> Prediction:
+        reading = read(answer.body)
         if reading is None:
             raise self._api.unknown("an answer that makes no sense")
         if reading.prediction is not None and reading.prediction.id:
             return reading.prediction
         # Without an id nothing was accepted, as far as the answer says why.
         code = reading.code or 0
-        if code in _REFUSAL_CODES:
+        if code in REFUSAL_CODES:
             raise RequestRefused(self._failure(code, reading.message))
         if 400 <= code < 500:
             ended = self._api.refusal(Answer(code, {"message": reading.message}, answer.retry_after))
@@ -255,16 +183,16 @@ class WaveSpeedBackend:
             raise ended
         raise self._api.unknown("an answer without a task id")
 
-    async def _follow(self, call: Call, picture: Picture, remote_id: str, prediction: _Prediction | None) -> Events:
+    async def _follow(self, call: Call, picture: Picture, remote_id: str, prediction: Prediction | None) -> Events:
         until = self._clock.now() + call.offer.deadline_seconds
-        path = _result_path(call.offer, remote_id)
+        path = result_path(call.offer, remote_id)
         delays = self._pace.delays()
         delay = 0.0 if prediction is None else next(delays)  # a task that is resumed may long be done
         strange = 0
         told = False
         while True:
             if prediction is not None:
-                if prediction.status in _FAILED:
+                if prediction.status in FAILED:
                     raise BackendFailed(self._failure(prediction.code, prediction.error or prediction.status))
                 if prediction.status == "completed":
                     break
@@ -279,14 +207,14 @@ class WaveSpeedBackend:
                 answer = await self._api.poll("GET", path, until=until, pace=self._pace)
             except Unanswered:
                 raise self._api.too_late() from None
-            reading = self._read(answer.body) if answer.ok else None
+            reading = read(answer.body) if answer.ok else None
             prediction = None if reading is None else reading.prediction
             if prediction is not None and prediction.status:
                 strange = 0
                 continue
             if not answer.ok and answer.status != 404:
                 raise self._api.unknown(f"HTTP {answer.status} for its result")
-            if reading is not None and reading.code in _PASSING:
+            if reading is not None and reading.code in PASSING:
                 continue
             strange += 1
             if strange >= _MAX_STRANGE_POLLS:
@@ -302,7 +230,7 @@ class WaveSpeedBackend:
             return None
         return secret_in(answer.body)
 
-    async def _made(self, call: Call, picture: Picture, prediction: _Prediction) -> Made:
+    async def _made(self, call: Call, picture: Picture, prediction: Prediction) -> Made:
         cost = call.offer.price_of(call.request)
         if not prediction.outputs:
             if prediction.flagged:
@@ -320,38 +248,8 @@ class WaveSpeedBackend:
             flagged=prediction.flagged,
         )
 
-    def _read(self, body: JsonValue) -> _Reading | None:
-        if not isinstance(body, dict):
-            return None
-        code = body.get("code")
-        message = self._api.text(body)
-        data = body.get("data")
-        prediction: _Prediction | None = None
-        if isinstance(data, dict):
-            try:
-                prediction = _Prediction.model_validate(data)
-            except ValidationError:
-                # The id matters more than the rest: with it the task is ours to poll.
-                task_id = data.get("id")
-                prediction = _Prediction(id=task_id) if isinstance(task_id, str) else None
-        code = code if isinstance(code, int) else None
-        if prediction is not None:
-            if prediction.code is None and code in _FAILURE_CODES:
-                prediction = prediction.model_copy(update={"code": code})
-            if not prediction.id and not prediction.status:
-                prediction = None
-        return _Reading(code, message, prediction)
-
     def _failure(self, code: int | None, text: str) -> EaselError:
-        if code not in _FAILURE_CODES:
-            named = [known for known in _FAILURE_CODES if re.search(rf"\b{known}\b", text)]
-            code = named[0] if named else code
-        reason = self._api.clean(text)
-        if code == _MODERATION:
-            return UserError(Code.CONTENT_FLAGGED, backend=self.key)
-        if code in _PARAMETERS:
-            return OperatorError(Code.BACKEND_REFUSED, backend=self.key, status=code or 0, reason=reason)
-        return OperatorError(Code.BACKEND_FAILED, backend=self.key, reason=reason)
+        return failure(self.key, code, text, self._api.clean(text))
 
     def _remember(self, ended: BackendUnavailable) -> None:
         # A refused key or an empty purse stays so until the operator acts: the selector should know.
@@ -376,10 +274,3 @@ class WaveSpeedBackend:
             case _:
                 detail = f"balance not told (HTTP {answer.status})"
         return Health(HealthState.UP, self._slots, detail=detail)
-
-
-def _result_path(offer: Offer, remote_id: str) -> str:
-    """A task is asked for under the API version that it was submitted to; the URL in the answer is not used."""
-    version = re.match(r"/api/(v\d+)/", offer.target)
-    assert version is not None, f"not a path of WaveSpeedAI's: {offer.target}"
-    return f"/api/{version[1]}/predictions/{quote(remote_id, safe='')}/result"
