@@ -138,7 +138,7 @@ def _takes(parameter: Parameter) -> str:
         case PictureParameter():
             return "a picture"
         case VariationsParameter():
-            return "through the buttons Subtle and Strong under a result"
+            return "through Vary subtly and Vary strongly under a result"
 
 
 def _some(words: Iterable[str]) -> str:
