@@ -1,5 +1,7 @@
 # Every target does its own set-up, once. `make sandbox` is the one to begin with.
 PYTHON ?= python3
+# Of tests; each takes about 1 GiB of memory.
+PROCESSES ?= 2
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
@@ -17,7 +19,7 @@ run: $(VENV)/.for-worker ## the bot on Discord (settings in .env)
 	$(BIN)/python bot.py run
 
 test: $(VENV)/.for-developers ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal
 
 check: lint types imports test ## everything that has to hold before a change lands
 
