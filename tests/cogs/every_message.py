@@ -101,6 +101,7 @@ def forms(prompt: str) -> Iterator[tuple[str, discord.ui.Modal]]:
     )
     yield "modals.edit_picture", modals.edit_picture(job, 3)
     yield "modals.edit_source", modals.edit_source("https://cdn.discordapp.com/" + "x" * 970)
+    yield "modals.delete_for_good", modals.delete_for_good(job)
     yield "compose.form", compose.form(list(CATALOGUE), negative=True)
     yield "compose.form", compose.form(list(CATALOGUE)[:1], negative=False)
     yield "panel.time_form", panel.time_form(LONGEST_SETTINGS)
@@ -160,6 +161,7 @@ def _cards(prompt: str) -> Iterator[tuple[str, Parts]]:
         cards.Progress(),
         cards.Progress(step=(3, 50, 50), preview="preview.jpg"),
         cards.Progress(loading_seconds=1e6),
+        cards.Progress(step=(3, 50, 50), preview="preview.jpg", leaving=True),
     ):
         yield "cards.in_progress", cards.in_progress(running, progress, CATALOGUE)
     yield "cards.result", cards.result(job, CATALOGUE, GuildSettings(), job)
@@ -193,8 +195,9 @@ def _private(prompt: str) -> Iterator[tuple[str, Sequence[discord.Embed], discor
     for settings in (GuildSettings(), LONGEST_SETTINGS):
         yield "lists.settings", [lists.settings(settings, {SNOWFLAKE - n: 9.99 for n in range(100)}, CATALOGUE)], None
     for one in (job, replace(job, tasks=tuple(_failed(task, prompt) for task in job.tasks), reason=None, offer=None)):
-        for embed in details.details(one, CATALOGUE):
-            yield "details.details", [embed], buttons.after_details(job.id)
+        for corrected in (None, MicroUSD(MOST)):
+            for embed in details.details(one, CATALOGUE, corrected):
+                yield "details.details", [embed], buttons.after_details(job.id)
     for state in JobState:
         embed, view = album.history(
             [replace(job, state=state)] * album.PAGE, Turn(Book.HISTORY, 100, more=True, search="*" * MAX_SEARCH)

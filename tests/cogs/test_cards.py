@@ -12,7 +12,7 @@ from cogs.ui.buttons import ITEMS, MAX_SEARCH, Book, JobButton
 from cogs.ui.details import details
 from config.catalogue import Catalogue
 from domain.errors import Code
-from domain.guild import GuildSettings
+from domain.guild import OUTSIDE, GuildSettings
 from domain.job import Card, Failure, Job, JobState, TaskState
 from domain.language import Language
 from domain.money import MicroUSD
@@ -244,3 +244,36 @@ def test_noise_is_blended_where_the_picture_was_made() -> None:
     assert offered(own, GuildSettings())[1:3] == two
     assert offered(own, GuildSettings(allowed_backends=("wavespeed",)))[1:3] == ["Vary", "Edit"]
     assert offered(hosted, GuildSettings())[1:3] == ["Vary", "Edit"]
+
+
+def test_a_result_is_linked_where_it_can_be_found() -> None:
+    here, elsewhere = Card(20, 99), Card(21, 98)
+    job = replace(made(), result=here)
+    assert job.link == "https://discord.com/channels/10/20/99"
+    # What could not be posted any more was sent directly.
+    assert replace(job, result=elsewhere).link == "https://discord.com/channels/@me/21/98"
+    direct = replace(job, place=replace(job.place, guild_id=OUTSIDE))
+    assert direct.link == "https://discord.com/channels/@me/20/99"
+    visit = replace(direct, request=direct.request.model_copy(update={"visiting": True}))
+    assert visit.link is None
+    assert replace(visit, result=elsewhere).link == "https://discord.com/channels/@me/21/98"
+    assert replace(job, result=None).link is None
+
+
+def test_a_card_that_can_soon_be_changed_no_more_says_where_the_result_will_be() -> None:
+    job = replace(made(), state=JobState.RUNNING)
+    shown = cards.in_progress(job, cards.Progress(leaving=True), CATALOGUE)
+    assert "direct message to you" in (shown.embed.description or "")
+
+
+def test_details_show_the_corrected_cost_and_what_was_counted_first() -> None:
+    job = made(count=2, cost=12_000)
+    [plain] = details(job, CATALOGUE)
+    assert str(plain.to_dict()).count("$0.012") == 2
+    assert "$0.024" in str(plain.to_dict())
+    [corrected] = details(job, CATALOGUE, MicroUSD(5_000))
+    assert "$0.005 (corrected; first counted: $0.024)" in str(corrected.to_dict())
+    # Which of its pictures it was about, nobody has said.
+    assert "$0.012" not in str(corrected.to_dict())
+    [nothing] = details(job, CATALOGUE, MicroUSD(0))
+    assert "free (corrected; first counted: $0.024)" in str(nothing.to_dict())

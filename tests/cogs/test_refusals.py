@@ -59,7 +59,7 @@ def test_what_is_forbidden_ends_when_an_admin_says_so() -> None:
 def test_the_operators_default_has_no_number() -> None:
     rule = Rule(0, 900, Subject.EVERY_MEMBER, 0, Unit.IMAGES, Window.DAY, 50)
     said = told(Usage(rule, 50, 0, 0, RESETS), 1)
-    assert "operator has set this for all servers" in said
+    assert "operator has set this" in said
     assert "`0`" not in said
 
 
