@@ -1,14 +1,16 @@
 """Servers with OpenAI's images API, spoken to over real sockets."""
 
 import logging
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from pydantic import SecretStr
+from pydantic import JsonValue, SecretStr
 
+from backends import download, http
 from backends.base import (
     BackendFailed,
     BackendUnavailable,
@@ -80,6 +82,41 @@ async def test_what_is_left_open_is_not_sent_except_the_seed(
             "seed": 7,
         }
     ]
+
+
+async def test_an_answer_with_a_picture_is_read_off_the_event_loop(
+    server: OpenAIImagesServer, clock: FakeClock, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    read = http._json
+
+    def noted(content: bytes) -> JsonValue:
+        threads.append(threading.get_ident())
+        return read(content)
+
+    monkeypatch.setattr(http, "_json", noted)
+    monkeypatch.setattr(http, "LARGE_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(download, "DECODED_AT_A_TIME", 64)
+    async with openai(server, clock) as backend:
+        made = (await collect(backend.run(call)))[-1]
+    assert isinstance(made, Made)
+    with Image.open(made.path) as image:
+        image.load()
+    assert threading.get_ident() not in threads
+    assert threads
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        (b'{"a": "\\ud83d"}', {"a": "\ud83d"}),  # half an emoji
+        (b"[" * 100_000, None),
+        (b"\xff", None),
+        (b"", None),
+    ],
+)
+def test_what_a_server_may_answer(content: bytes, value: JsonValue) -> None:
+    assert http._json(content) == value
 
 
 async def test_every_option(server: OpenAIImagesServer, clock: FakeClock, tmp_path: Path) -> None:
