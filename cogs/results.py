@@ -17,6 +17,7 @@ from cogs.ui.details import details
 from cogs.ui.modals import delete_for_good
 from domain.errors import Code, OperatorError, UserError
 from domain.job import Job, JobState, Task
+from domain.money import MicroUSD
 
 
 class ResultButtons:
@@ -29,8 +30,13 @@ class ResultButtons:
 
     async def press_details(self, interaction: Interaction, job_id: str) -> None:
         """The button Details: all there is to know, for the presser alone."""
-        job = await in_time(interaction, self._door.job(interaction, job_id), private=True)
-        *first, last = details(job, self._services.catalogue)
+
+        async def look() -> tuple[Job, MicroUSD | None]:
+            job = await self._door.job(interaction, job_id)
+            return job, await self._services.quotas.corrected_cost(job)
+
+        job, corrected = await in_time(interaction, look(), private=True)
+        *first, last = details(job, self._services.catalogue, corrected)
         for embed in first:
             await privately(interaction, embed=embed)
         await privately(interaction, embed=last, view=after_details(job.id))

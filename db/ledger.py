@@ -117,6 +117,16 @@ class LedgerStore:
         """What a job has counted of a unit, corrections included."""
         return (await self._counted(connection, job_id, unit))[0]
 
+    async def correction(self, connection: aiosqlite.Connection, job_id: str, unit: Unit) -> int:
+        """What corrections have added to what a job counts of a unit, or (below zero) taken from it."""
+        async with connection.execute(
+            "SELECT coalesce(sum(used), 0) FROM ledger WHERE job_id = ? AND unit = ? AND kind = 'correct'",
+            (job_id, unit.value),
+        ) as cursor:
+            row = await cursor.fetchone()
+        assert row is not None
+        return int(row[0])
+
     async def _counted(self, connection: aiosqlite.Connection, job_id: str, unit: Unit) -> tuple[int, int | None]:
         async with connection.execute(
             "SELECT coalesce(sum(used), 0) AS used, min(bucket) AS bucket FROM ledger WHERE job_id = ? AND unit = ?",

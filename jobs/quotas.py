@@ -16,7 +16,7 @@ from db.database import Connection, Database, Transaction
 from db.guilds import GuildStore
 from db.ledger import Balance, LedgerStore
 from domain.errors import Code, EaselError, OperatorError, UserError
-from domain.job import Place
+from domain.job import Job, Place
 from domain.language import Language
 from domain.money import MicroUSD
 from domain.quota import (
@@ -117,6 +117,12 @@ class Quotas:
         async with self._database.reading() as reader:
             usages = await self._usages(reader, asker)
         return MicroUSD(max(0, min(usage.left for usage in usages if usage.rule.unit is Unit.MONEY)))
+
+    async def corrected_cost(self, job: Job) -> MicroUSD | None:
+        """What the job really cost, where the operator has corrected that since; None where nobody has."""
+        async with self._database.reading() as reader:
+            correction = await self._ledger.correction(reader, job.id, Unit.MONEY)
+        return MicroUSD(job.cost + correction) if correction else None
 
     async def check(self, tx: Transaction, asker: Asker, amounts: Amounts) -> None:
         """Raise QuotaExceeded for the first rule that leaves less than the amounts want."""

@@ -11,6 +11,7 @@ from cogs.ui.language import say, translated
 from config.catalogue import Catalogue
 from config.parameters import Option, PresetParameter
 from domain.job import Job, Task, TaskState
+from domain.money import MicroUSD
 
 _COLOUR: Final = discord.Colour(0x5865F2)
 FIELD: Final = 1024
@@ -28,8 +29,11 @@ _STATES: Final[Mapping[TaskState, str]] = {
 }
 
 
-def details(job: Job, catalogue: Catalogue) -> list[discord.Embed]:
-    """One embed a message; the negative prompt has a second one where it is long."""
+def details(job: Job, catalogue: Catalogue, corrected: MicroUSD | None = None) -> list[discord.Embed]:
+    """One embed a message; the negative prompt has a second one where it is long.
+
+    ``corrected``: what the job cost, where the operator has corrected that since.
+    """
     request = job.request
     embed = discord.Embed(colour=_COLOUR, title=say("Prompt"), description=words.plain(request.prompt))
     pages = [embed]
@@ -40,8 +44,12 @@ def details(job: Job, catalogue: Catalogue) -> list[discord.Embed]:
         else:
             pages.append(discord.Embed(colour=_COLOUR, title=say("Without"), description=without))
     embed.add_field(name=say("Parameters"), value=words.cut(_parameters(job, catalogue), FIELD), inline=False)
-    embed.add_field(name=say("Pictures"), value="\n".join(_picture(task) for task in job.tasks), inline=False)
-    embed.add_field(name=say("Painted by"), value=_offer(job), inline=False)
+    embed.add_field(
+        name=say("Pictures"),
+        value="\n".join(_picture(task, priced=corrected is None) for task in job.tasks),
+        inline=False,
+    )
+    embed.add_field(name=say("Painted by"), value=_offer(job, corrected), inline=False)
     ids = [f"`{job.id}`"]
     if job.parent_id is not None:
         ids.append(say("made from {job}", job=f"`{job.parent_id}`"))
@@ -81,7 +89,8 @@ def _usual_speed(job: Job, catalogue: Catalogue) -> str | None:
     return speed.default if isinstance(speed, PresetParameter) else None
 
 
-def _picture(task: Task) -> str:
+def _picture(task: Task, *, priced: bool) -> str:
+    """``priced``: not where the job's cost was corrected, which nobody has said of its pictures one by one."""
     parts = [f"**{task.index + 1}.** {say('Seed {seed}', seed=task.seed)}"]
     if task.state is TaskState.DONE:
         parts.append(f"{task.picture.width}×{task.picture.height}" if task.picture is not None else say(texts.REMOVED))
@@ -91,16 +100,20 @@ def _picture(task: Task) -> str:
         parts.append(translated(_STATES[task.state]))
     if task.seconds is not None:
         parts.append(words.took(task.seconds))
-    if task.cost is not None:
+    if task.cost is not None and priced:
         parts.append(words.price(task.cost))
     return " · ".join(parts)
 
 
-def _offer(job: Job) -> str:
+def _offer(job: Job, corrected: MicroUSD | None) -> str:
     why = texts.reason(job.reason)
     offer = f"`{words.code(job.offer)}`" if job.offer is not None else say(texts.NOT_STARTED)
     parts = [say("{backend} ({why})", backend=offer, why=why) if why else offer]
     if job.seconds is not None:
         parts.append(words.took(job.seconds))
-    parts.append(words.price(job.cost))
+    if corrected is None:
+        parts.append(words.price(job.cost))
+    else:
+        price, before = words.price(corrected), words.price(job.cost)
+        parts.append(say("{price} (corrected; first counted: {before})", price=price, before=before))
     return " · ".join(parts)

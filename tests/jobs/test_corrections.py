@@ -56,6 +56,19 @@ async def test_it_is_recorded_and_doing_it_twice_changes_nothing(tmp_path: Path)
         assert await house.spent() == (7, 0)
 
 
+async def test_what_a_job_really_cost_is_known_once_it_was_corrected(tmp_path: Path) -> None:
+    async with open_house(tmp_path, {"wavespeed": losing()}) as house:
+        job = await house.ask("paid")
+        job = await house.reached(job.id, JobState.UNKNOWN)
+        assert await house.quotas.corrected_cost(job) is None
+        for charged in (4_000, 0, 25_000):
+            await corrections(house).correct(job.id, MicroUSD(charged))
+            assert await house.quotas.corrected_cost(job) == charged
+        # What was counted at first is right after all: nothing is corrected any more.
+        await corrections(house).correct(job.id, MicroUSD(10_000))
+        assert await house.quotas.corrected_cost(job) is None
+
+
 async def test_what_is_not_over_settles_itself(tmp_path: Path) -> None:
     async with open_house(tmp_path, working=False) as house:
         job = await house.ask("paid")
