@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pydantic import JsonValue, SecretStr
 
-from backends import download, http
+from backends import answers, download
 from backends.base import (
     BackendFailed,
     BackendUnavailable,
@@ -88,14 +88,14 @@ async def test_an_answer_with_a_picture_is_read_off_the_event_loop(
     server: OpenAIImagesServer, clock: FakeClock, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[int] = []
-    read = http._json
+    read = answers._json
 
     def noted(content: bytes) -> JsonValue:
         threads.append(threading.get_ident())
         return read(content)
 
-    monkeypatch.setattr(http, "_json", noted)
-    monkeypatch.setattr(http, "LARGE_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(answers, "_json", noted)
+    monkeypatch.setattr(answers, "LARGE_ANSWER_BYTES", 1000)
     monkeypatch.setattr(download, "DECODED_AT_A_TIME", 64)
     async with openai(server, clock) as backend:
         made = (await collect(backend.run(call)))[-1]
@@ -116,7 +116,7 @@ async def test_an_answer_with_a_picture_is_read_off_the_event_loop(
     ],
 )
 def test_what_a_server_may_answer(content: bytes, value: JsonValue) -> None:
-    assert http._json(content) == value
+    assert answers._json(content) == value
 
 
 async def test_every_option(server: OpenAIImagesServer, clock: FakeClock, tmp_path: Path) -> None:
