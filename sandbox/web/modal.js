@@ -11,10 +11,7 @@ export function openModal(payload, submit) {
   const files = [];
   const error = h("div.modal-error", { role: "alert", testid: "modal-error", hidden: true });
   const send = h("button.button.primary", { type: "submit", testid: "modal-submit" }, "Submit");
-  const close = () => {
-    dialog.close();
-    dialog.remove();
-  };
+  const close = () => dialog.close();
 
   const CONTROLS = {
     4: (item, id, required) => h(item.style === 2 ? "textarea" : "input", {
@@ -90,7 +87,8 @@ export function openModal(payload, submit) {
     return values;
   }
 
-  const dialog = h("dialog.modal", { testid: "modal", "aria-label": payload.title }, form);
+  // Escape closes it, too.
+  const dialog = h("dialog.modal", { testid: "modal", "aria-label": payload.title, onclose: () => dialog.remove() }, form);
   document.getElementById("layers").append(dialog);
   dialog.showModal();
   form.querySelector("[data-custom], input, .select-button")?.focus();
