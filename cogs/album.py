@@ -10,11 +10,11 @@ import discord
 
 from cogs.answers import PUBLIC, in_time, privately
 from cogs.asking import asker, can_see, permissions_in
+from cogs.command_options import CommandOption, picked_option, read_options, read_text
 from cogs.completions import Completions
 from cogs.contexts import Context, Interaction, check_context, check_server, context_of
 from cogs.discretion import Discretion
 from cogs.door import Door
-from cogs.options import CommandOption, read_options, read_text
 from cogs.services import Services
 from cogs.slash import SlashCommand, slash
 from cogs.ui import album, texts
@@ -55,13 +55,7 @@ class AlbumCommands:
         self._search_options = [search]
         self._history_options = [
             search,
-            CommandOption(
-                "job",
-                "The family of this job: what it came from, and what came from it",
-                str,
-                read_text("job", 100),
-                autocomplete="job",
-            ),
+            picked_option("job", "The family of this job: what it came from, and what came from it", "job"),
         ]
         self._completions = completions
 

@@ -9,7 +9,7 @@ from cogs.services import Services
 from cogs.slash import MAX_CHOICE_CHARACTERS, Complete
 from cogs.ui import words
 from cogs.ui.language import say, translated
-from config.catalogue import Model
+from config.catalogue import EXACT, Catalogue, Model
 from config.parameters import Option, SizeParameter
 from config.sizes import NAMED
 from config.suggestions import suggested_prompts
@@ -51,25 +51,21 @@ class Completions:
         return complete
 
     def words(self, option: Option, kind: Kind) -> Complete:
-        """The words for an option that is a choice."""
+        """The words for an option that is a choice: those of the model that was chosen, or of all."""
 
         async def complete(interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
             wanted = typed.strip().casefold()
-            found = words_of(option, kind, self._services.catalogue)
+            found = words_of(option, kind, Catalogue(self._chosen(interaction, kind)))
+            if option is Option.SPEED and not found:
+                # No model lists it, and all can do it.
+                found = [EXACT]
             return [(word, word) for word in found if wanted in word.casefold()]
 
         return complete
 
     async def sizes(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
         """Sizes that the chosen model (or any) can make."""
-        catalogue = self._services.catalogue
-        models = catalogue.models(Kind.IMAGINE)
-        chosen = getattr(interaction.namespace, "model", None)
-        if isinstance(chosen, str) and chosen:
-            try:
-                models = [catalogue.model(chosen)]
-            except UserError:
-                pass
+        models = self._chosen(interaction, Kind.IMAGINE)
         wanted = typed.strip().casefold().replace("*", "x").replace("×", "x")
         found = [size for size in _sizes(models) if str(size).startswith(wanted)]
         shown = [(f"{size.width} × {size.height} ({_shape(size)})", str(size)) for size in found]
@@ -77,6 +73,19 @@ class Completions:
             return shown
         ratios = [(f"{word} ({NAMED[word]})" if word in NAMED else word, word) for word in RATIOS]
         return [*shown, *(choice for choice in ratios if choice[1].startswith(wanted))]
+
+    def _chosen(self, interaction: Interaction, kind: Kind) -> list[Model]:
+        """The model that is chosen in the same command; all of the kind where none is, or none that can be."""
+        models = self._services.catalogue.models(kind)
+        chosen = getattr(interaction.namespace, "model", None)
+        if isinstance(chosen, str) and chosen:
+            try:
+                model = self._services.catalogue.model(chosen)
+            except UserError:
+                return models
+            if model in models:
+                return [model]
+        return models
 
     async def loras(self, interaction: Interaction, typed: str) -> Sequence[tuple[str, str]]:
         """The GPU workers' LoRAs and the operator's list, for the last of those that are typed, separated by commas."""

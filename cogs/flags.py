@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from cogs.options import CommandOption
+from cogs.command_options import CommandOption
 from domain.errors import Code, UserError
 
 # Phones turn two hyphens into a dash.

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from cogs.answers import PUBLIC, in_time, privately
 from cogs.asking import asker, can_cancel, can_see
+from cogs.command_options import picked_option, read_options
 from cogs.completions import Completions
 from cogs.contexts import Interaction, check_context
 from cogs.door import Door
-from cogs.options import CommandOption, read_options, read_text
 from cogs.services import Services
 from cogs.slash import SlashCommand, slash
 from cogs.ui import lists, texts
@@ -22,11 +22,7 @@ class JobCommands:
         self._services = services
         self._door = door
         self._completions = completions
-        self._cancel_options = [
-            CommandOption(
-                "job", "Which job; left out: your last one here", str, read_text("job", 100), autocomplete="job"
-            )
-        ]
+        self._cancel_options = [picked_option("job", "Which job; left out: your last one here", "job")]
 
     def commands(self) -> list[SlashCommand]:
         """All of them."""

@@ -1,19 +1,24 @@
-"""The options of /imagine and /edit as a table: how each is shown to Discord, read back, and put into a request.
+"""The options of /imagine and /edit as a table: those that the catalogue's offers take."""
 
-Discord's client keeps to the ranges that are declared; a hostile client sends anything. So every value is
-checked again here, and the error names the option.
-"""
-
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final, cast
 
 import discord
 from discord import app_commands
 
+from cogs.command_options import (
+    CommandOption,
+    choice_option,
+    flag_option,
+    integer_option,
+    malformed,
+    number_option,
+    picked_option,
+    read_choice,
+    text_option,
+)
 from cogs.sources import MAX_LINK
-from cogs.ui import words
 from config.catalogue import EXACT, Catalogue, Offer
 from config.parameters import (
     ChoiceParameter,
@@ -21,123 +26,12 @@ from config.parameters import (
     NumberParameter,
     Option,
     PresetParameter,
-    not_a_choice,
-    out_of_range,
 )
 from config.sizes import Ratio
 from domain.errors import Code, UserError
 from domain.request import MAX_COUNT, MAX_PROMPT_CHARACTERS, MAX_REFERENCES, MAX_SEED, Kind, Lora, PictureFormat, Size
 
-Read = Callable[[object], object]
-Given = Mapping[str, object]
-"""What a person gave, read and checked, by the option's name. What they left out is not in it."""
-
-Autocomplete = Callable[[discord.Interaction[Any], str], Any]
-
 _RANGE: Final = cast("Any", app_commands.Range)
-
-
-@dataclass(frozen=True)
-class CommandOption:
-    """One option of a command."""
-
-    name: str
-    description: str
-    annotation: Any
-    """What discord.py makes Discord's option type from."""
-    read: Read
-    """Raw value -> checked value; raises UserError that names the option."""
-    required: bool = False
-    choices: tuple[str, ...] = ()
-    autocomplete: str | None = None
-    """Name of the function that completes it."""
-    field: str | None = None
-    """The request's field that it fills, where that is called otherwise."""
-
-
-def read_options(options: Iterable[CommandOption], values: Mapping[str, object]) -> dict[str, object]:
-    """Read and check every value that was given, by the request's fields. Raises UserError."""
-    return {
-        option.field or option.name: option.read(values[option.name])
-        for option in options
-        if values.get(option.name) is not None
-    }
-
-
-def malformed(option: str, value: object, expected: str) -> UserError:
-    """The error for a value of the wrong kind."""
-    return UserError(Code.OPTION_MALFORMED, option=option, value=str(value)[:100], expected=expected)
-
-
-def read_text(option: str, maximum: int) -> Read:
-    """Trimmed text of 1 to ``maximum`` characters."""
-
-    def read(value: object) -> str:
-        if not isinstance(value, str):
-            raise malformed(option, value, "text")
-        # Lone surrogates are legal JSON, but no text: they can't be stored or sent on.
-        text = value.encode("utf-8", "replace").decode().strip()
-        if not text:
-            if option == "prompt":
-                raise UserError(Code.PROMPT_EMPTY)
-            raise malformed(option, value, "text")
-        if len(text) > maximum:
-            raise UserError(Code.PROMPT_TOO_LONG, option=option, limit=maximum, length=len(text))
-        return text
-
-    return read
-
-
-def read_integer(option: str, minimum: int, maximum: int) -> Read:
-    """A whole number in a closed range."""
-
-    def read(value: object) -> int:
-        if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 40:
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise malformed(option, value, "a whole number")
-        if value != int(value):
-            raise malformed(option, words.number(value), "a whole number")
-        if not minimum <= value <= maximum:
-            raise out_of_range(option, value, minimum, maximum)
-        return int(value)
-
-    return read
-
-
-def read_number(option: str, minimum: float, maximum: float) -> Read:
-    """A number in a closed range."""
-
-    def read(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise malformed(option, value, "a number")
-        if not minimum <= value <= maximum:
-            raise out_of_range(option, value, minimum, maximum)
-        return float(value)
-
-    return read
-
-
-def read_choice(option: str, choices: Sequence[str]) -> Read:
-    """One of a few words."""
-
-    def read(value: object) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise not_a_choice(option, str(value), choices)
-        return value
-
-    return read
-
-
-def read_flag(option: str) -> Read:
-    """True or false."""
-
-    def read(value: object) -> bool:
-        if not isinstance(value, bool):
-            raise malformed(option, value, "true or false")
-        return value
-
-    return read
 
 
 def read_size(value: object) -> Size | Ratio:
@@ -168,41 +62,17 @@ def read_attachment(value: object) -> discord.Attachment:
     return value
 
 
-PROMPT: Final = CommandOption(
-    "prompt",
-    "What to paint",
-    _RANGE[str, 1, MAX_PROMPT_CHARACTERS],
-    read_text("prompt", MAX_PROMPT_CHARACTERS),
-    required=True,
-)
-SEED: Final = CommandOption(
-    "seed",
-    "The same seed gives the same picture. Left out: a new one",
-    _RANGE[int, 0, MAX_SEED],
-    read_integer("seed", 0, MAX_SEED),
-)
-COUNT: Final = CommandOption(
-    "count", "How many pictures", _RANGE[int, 1, MAX_COUNT], read_integer("count", 1, MAX_COUNT)
-)
-_MODEL: Final = CommandOption("model", "Which model paints", str, read_text("model", 100), autocomplete="model")
+PROMPT: Final = text_option("prompt", "What to paint", MAX_PROMPT_CHARACTERS, required=True)
+SEED: Final = integer_option("seed", "The same seed gives the same picture. Left out: a new one", 0, MAX_SEED)
+COUNT: Final = integer_option("count", "How many pictures", 1, MAX_COUNT)
+_MODEL: Final = picked_option("model", "Which model paints", "model")
 _FORMATS: Final = tuple(PictureFormat)
-_FORMAT: Final = CommandOption(
-    "format",
-    "File format of the picture. Left out: PNG",
-    str,
-    read_choice("format", _FORMATS),
-    choices=_FORMATS,
-)
-_SPOILER: Final = CommandOption("spoiler", "Hide the picture until it is clicked", bool, read_flag("spoiler"))
+_FORMAT: Final = choice_option("format", "File format of the picture. Left out: PNG", _FORMATS)
+_SPOILER: Final = flag_option("spoiler", "Hide the picture until it is clicked")
 _SIZE: Final = CommandOption(
     "size", "1024x1024, or a ratio: 16:9, square, portrait, landscape", str, read_size, autocomplete="size"
 )
-_NEGATIVE: Final = CommandOption(
-    "negative_prompt",
-    "What to leave out of the picture",
-    _RANGE[str, 1, MAX_PROMPT_CHARACTERS],
-    read_text("negative_prompt", MAX_PROMPT_CHARACTERS),
-)
+_NEGATIVE: Final = text_option("negative_prompt", "What to leave out of the picture", MAX_PROMPT_CHARACTERS)
 _LORA: Final = CommandOption(
     "lora",
     "LoRA to paint with: name, or name=0.8; several separated by commas",
@@ -218,11 +88,8 @@ _REFERENCES: Final = tuple(
     )
     for number in range(2, 2 + MAX_REFERENCES)
 )
-_LINK: Final = CommandOption(
-    "link",
-    "Instead of an image: link to a picture of mine, or to any picture on Discord",
-    _RANGE[str, 1, MAX_LINK],
-    read_text("link", MAX_LINK),
+_LINK: Final = text_option(
+    "link", "Instead of an image: link to a picture of mine, or to any picture on Discord", MAX_LINK
 )
 
 
@@ -292,7 +159,7 @@ def _steps(offers: Iterable[Offer]) -> CommandOption | None:
         return None
     low, high = min(p.minimum for p in found), max(p.maximum for p in found)
     text = "Denoising steps: more take longer and show more detail"
-    return CommandOption("steps", text, _RANGE[int, low, high], read_integer("steps", low, high))
+    return integer_option("steps", text, low, high)
 
 
 def _guidance(offers: Iterable[Offer]) -> CommandOption | None:
@@ -301,4 +168,4 @@ def _guidance(offers: Iterable[Offer]) -> CommandOption | None:
         return None
     low, high = min(p.minimum for p in found), max(p.maximum for p in found)
     text = "Guidance scale: how closely the picture keeps to the prompt"
-    return CommandOption("guidance", text, _RANGE[float, float(low), float(high)], read_number("guidance", low, high))
+    return number_option("guidance", text, low, high)

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from cogs.answers import in_time, privately
 from cogs.change_log import Said
+from cogs.command_options import read_integer
 from cogs.contexts import Interaction
-from cogs.options import read_integer
 from cogs.server_commands import read_largest_size
 from cogs.server_settings import ServerSettings
 from cogs.services import Services

@@ -8,11 +8,12 @@ from discord import app_commands
 
 from cogs.answers import privately
 from cogs.asking import asker
+from cogs.command_options import CommandOption, picked_option, read_options, read_text
 from cogs.completions import Completions
 from cogs.contexts import Interaction, check_context
 from cogs.door import Door
 from cogs.flags import with_flags
-from cogs.options import COUNT, PROMPT, SEED, CommandOption, options_for, read_options, read_text
+from cogs.options import COUNT, PROMPT, SEED, options_for
 from cogs.services import Services
 from cogs.slash import SlashCommand, menu, slash
 from cogs.sources import (
@@ -54,13 +55,7 @@ class PictureCommands:
         self._imagine_options = options_for(Kind.IMAGINE, services.catalogue)
         self._edit_options = options_for(Kind.EDIT, services.catalogue)
         self._reroll_options = [
-            CommandOption(
-                "job",
-                "Which job; left out: your last one in this channel",
-                str,
-                read_text("job", 100),
-                autocomplete="job",
-            ),
+            picked_option("job", "Which job; left out: your last one in this channel", "job"),
             SEED,
             CommandOption(PROMPT.name, "Another prompt; left out: the same", PROMPT.annotation, PROMPT.read),
             COUNT,

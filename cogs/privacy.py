@@ -12,8 +12,8 @@ import discord
 from discord.ext import commands
 
 from cogs.answers import NETWORK_ERRORS, TOO_LATE, in_time, privately
+from cogs.command_options import choice_option
 from cogs.contexts import Interaction, check_context
-from cogs.options import CommandOption, read_choice
 from cogs.services import Services
 from cogs.slash import SlashCommand, slash
 from cogs.ui import about, texts
@@ -26,12 +26,7 @@ FORGET: Final = "easel:privacy:delete"
 """custom_id of the button that says yes."""
 SHOW, EXPORT, DELETE = "show", "export", "delete"
 _ACTIONS: Final = (SHOW, EXPORT, DELETE)
-_OPTIONS: Final = (
-    CommandOption(
-        "action", "See what is kept, take a copy with you, or have it deleted", str, read_choice("action", _ACTIONS),
-        choices=_ACTIONS,
-    ),
-)  # fmt: skip
+_OPTIONS: Final = (choice_option("action", "See what is kept, take a copy with you, or have it deleted", _ACTIONS),)
 ROUND_SECONDS: Final = 3600.0
 """Between two looks at who is still to be forgotten."""
 SOON_SECONDS: Final = 3.0

@@ -1,13 +1,18 @@
 """The options of /quota, /usage and /quotas, and how each is read."""
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Final
 
-import discord
-from discord import app_commands
-
-from cogs.contexts import Interaction
-from cogs.options import CommandOption, malformed, read_choice, read_flag, read_integer, read_number
+from cogs.command_options import (
+    CommandOption,
+    choice_option,
+    flag_option,
+    integer_option,
+    member_option,
+    message_channel_option,
+    number_option,
+    role_option,
+)
 from domain.errors import Code, UserError
 from domain.quota import Unit, Window
 
@@ -19,19 +24,6 @@ DAYS: Final = 30
 MAX_DAYS: Final = 365
 _UNITS: Final = tuple(Unit)
 _WINDOWS: Final = tuple(Window)
-_RANGE: Final = cast("Any", app_commands.Range)
-
-
-def read_id(option: str) -> Any:
-    """Of whatever Discord resolved: a member, a role, a channel."""
-
-    def read(value: object) -> int:
-        found = getattr(value, "id", None)
-        if not isinstance(found, int):
-            raise malformed(option, value, "one from the list")
-        return found
-
-    return read
 
 
 def read_rule(value: object) -> int:
@@ -41,121 +33,53 @@ def read_rule(value: object) -> int:
     return int(text)
 
 
-class MessageChannel(app_commands.Transformer):
-    """A channel in which pictures can be posted."""
-
-    @property
-    def type(self) -> discord.AppCommandOptionType:
-        """A channel."""
-        return discord.AppCommandOptionType.channel
-
-    @property
-    def channel_types(self) -> list[discord.ChannelType]:
-        """Those with messages."""
-        kinds = discord.ChannelType
-        return [kinds.text, kinds.news, kinds.voice, kinds.public_thread, kinds.private_thread, kinds.news_thread]
-
-    async def transform(self, interaction: Interaction, value: Any, /) -> Any:
-        """As it is: only its id is used."""
-        return value
-
-
-UNIT: Final = CommandOption(
-    "unit", "What is counted; left out: images", str, read_choice("unit", _UNITS), choices=_UNITS
-)
+UNIT: Final = choice_option("unit", "What is counted; left out: images", _UNITS)
 SET: Final = (
-    CommandOption(
+    number_option(
         "limit",
         "The most there may be in the window: pictures, GPU seconds or US dollars. 0 forbids",
-        _RANGE[float, 0.0, _LARGEST],
-        read_number("limit", 0, _LARGEST),
+        0,
+        _LARGEST,
         required=True,
     ),
-    CommandOption("member", "For one member alone", discord.User, read_id("member")),
-    CommandOption("role", "For each member with this role", discord.Role, read_id("role")),
-    CommandOption(
-        "channel",
-        "For everybody together in this channel",
-        MessageChannel,
-        read_id("channel"),
-    ),
+    member_option("member", "For one member alone"),
+    role_option("role", "For each member with this role"),
+    message_channel_option("channel", "For everybody together in this channel"),
     UNIT,
-    CommandOption(
-        "window",
-        "Over which time; left out: a day",
-        str,
-        read_choice("window", _WINDOWS),
-        choices=_WINDOWS,
-    ),
-    CommandOption(
-        "each_member",
-        "True: for each member by themselves. Left out: for the whole server together",
-        bool,
-        read_flag("each_member"),
-    ),
+    choice_option("window", "Over which time; left out: a day", _WINDOWS),
+    flag_option("each_member", "True: for each member by themselves. Left out: for the whole server together"),
 )
 REMOVE: Final = (
     CommandOption("rule", "Which rule, by the number in /quotas list", str, read_rule, True, autocomplete="rule"),
 )
 GRANT: Final = (
-    CommandOption("member", "Who gets it", discord.User, read_id("member"), required=True),
-    CommandOption(
-        "amount",
-        "How much more: pictures, GPU seconds or US dollars",
-        _RANGE[float, 0.0, _LARGEST],
-        read_number("amount", 0, _LARGEST),
-        required=True,
-    ),
+    member_option("member", "Who gets it", required=True),
+    number_option("amount", "How much more: pictures, GPU seconds or US dollars", 0, _LARGEST, required=True),
     UNIT,
 )
 
 
 EXEMPT: Final = (
-    CommandOption("member", "Whose own pictures and GPU time are not limited", discord.User, read_id("member"), True),
-    CommandOption("off", "True: their limits hold again", bool, read_flag("off")),
+    member_option("member", "Whose own pictures and GPU time are not limited", required=True),
+    flag_option("off", "True: their limits hold again"),
 )
-QUOTA: Final = (CommandOption("member", "Somebody else's (Manage Server)", discord.User, read_id("member")),)
+QUOTA: Final = (member_option("member", "Somebody else's (Manage Server)"),)
 
 
 CAPS: Final = (
-    CommandOption(
-        "waiting",
-        "Jobs that a member may have waiting or under way here. 0: as the operator has it",
-        _RANGE[int, 0, MOST_JOBS],
-        read_integer("waiting", 0, MOST_JOBS),
+    integer_option(
+        "waiting", "Jobs that a member may have waiting or under way here. 0: as the operator has it", 0, MOST_JOBS
     ),
-    CommandOption(
-        "running",
-        "Of these, jobs under way at a time. 0: as the operator has it",
-        _RANGE[int, 0, MOST_JOBS],
-        read_integer("running", 0, MOST_JOBS),
-    ),
-    CommandOption(
-        "server",
-        "Jobs that may wait in the whole server. 0: as the operator has it",
-        _RANGE[int, 0, MOST_JOBS],
-        read_integer("server", 0, MOST_JOBS),
-    ),
+    integer_option("running", "Of these, jobs under way at a time. 0: as the operator has it", 0, MOST_JOBS),
+    integer_option("server", "Jobs that may wait in the whole server. 0: as the operator has it", 0, MOST_JOBS),
 )
 CONFIRM: Final = (
-    CommandOption(
-        "above",
-        "In US dollars. 0: before each job that costs. Left out: as the operator has it",
-        _RANGE[float, 0.0, float(MOST[Unit.MONEY])],
-        read_number("above", 0, MOST[Unit.MONEY]),
+    number_option(
+        "above", "In US dollars. 0: before each job that costs. Left out: as the operator has it", 0, MOST[Unit.MONEY]
     ),
 )
-DAYS_BACK: Final = (
-    CommandOption(
-        "days",
-        "How many days back; left out: 30",
-        _RANGE[int, 1, MAX_DAYS],
-        read_integer("days", 1, MAX_DAYS),
-    ),
-)
+DAYS_BACK: Final = (integer_option("days", "How many days back; left out: 30", 1, MAX_DAYS),)
 USAGE: Final = (
     *DAYS_BACK,
-    CommandOption(
-        "server", "True: the whole server (Manage Server). Left out: all you may see", bool, read_flag("server")
-    ),
+    flag_option("server", "True: the whole server (Manage Server). Left out: all you may see"),
 )

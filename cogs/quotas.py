@@ -10,23 +10,10 @@ from discord import app_commands
 from cogs.answers import in_time, privately
 from cogs.asking import asker, check_manages_server, manages_server
 from cogs.change_log import ChangeLog
+from cogs.command_options import malformed, read_options
 from cogs.completions import Completions
 from cogs.contexts import Interaction, check_context, check_server
-from cogs.options import malformed, read_options
-from cogs.quota_options import (
-    CAPS,
-    CONFIRM,
-    DAYS,
-    DAYS_BACK,
-    EXEMPT,
-    GRANT,
-    MOST,
-    QUOTA,
-    REMOVE,
-    SET,
-    USAGE,
-    read_rule,
-)
+from cogs.quota_options import CAPS, CONFIRM, DAYS, DAYS_BACK, EXEMPT, GRANT, MOST, QUOTA, REMOVE, SET, USAGE, read_rule
 from cogs.services import Services
 from cogs.slash import SlashCommand, group, slash
 from cogs.ui import lists, texts, words

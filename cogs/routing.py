@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from cogs.command_options import CommandOption, Read, choice_option, flag_option, malformed, read_options
 from cogs.contexts import Interaction
-from cogs.options import CommandOption, Read, malformed, read_choice, read_flag, read_options
 from cogs.server_settings import ServerSettings
 from cogs.slash import SlashCommand, slash
 from config.parameters import not_a_choice
@@ -13,23 +13,12 @@ from domain.guild import Policy
 ALL: Final = "all"
 _POLICIES: Final = tuple(policy.value for policy in Policy)
 _POLICY: Final = (
-    CommandOption(
-        "policy",
-        "order: the operator's; cheapest; fastest: the picture that is done soonest",
-        str,
-        read_choice("policy", _POLICIES),
-        required=True,
-        choices=_POLICIES,
+    choice_option(
+        "policy", "order: the operator's; cheapest; fastest: the picture that is done soonest", _POLICIES, required=True
     ),
 )
 _SPILLOVER: Final = (
-    CommandOption(
-        "on",
-        "Whether jobs may cost money while a backend that costs nothing is merely busy",
-        bool,
-        read_flag("on"),
-        required=True,
-    ),
+    flag_option("on", "Whether jobs may cost money while a backend that costs nothing is merely busy", required=True),
 )
 
 

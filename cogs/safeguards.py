@@ -3,17 +3,16 @@
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import discord
 from discord import app_commands
 
 from cogs.answers import NETWORK_ERRORS, in_time, privately
+from cogs.command_options import member_option, picked_option, text_option
 from cogs.contexts import Interaction, check_context
 from cogs.door import Door
 from cogs.languages import public_language
-from cogs.options import CommandOption, read_text
-from cogs.quota_options import read_id
 from cogs.server_settings import ServerSettings
 from cogs.services import Services
 from cogs.slash import SlashCommand, menu, slash
@@ -27,27 +26,20 @@ from jobs.wording import MAX_PATTERN
 
 log = logging.getLogger(__name__)
 
-_RANGE: Final = cast("Any", app_commands.Range)
 
 _BLOCK: Final = (
-    CommandOption(
-        "word", "A word or phrase, however it is written; with * at its end: with any ending",
-        _RANGE[str, 1, MAX_BLOCKED_WORD], read_text("word", MAX_BLOCKED_WORD),
+    text_option(
+        "word", "A word or phrase, however it is written; with * at its end: with any ending", MAX_BLOCKED_WORD
     ),
-    CommandOption(
-        "pattern", "A regular expression (RE2), for what words can't say",
-        _RANGE[str, 1, MAX_PATTERN], read_text("pattern", MAX_PATTERN),
-    ),
-)  # fmt: skip
-_UNBLOCK: Final = (
-    CommandOption("text", "A word or pattern that is blocked", str, read_text("text", 300), True, autocomplete="text"),
+    text_option("pattern", "A regular expression (RE2), for what words can't say", MAX_PATTERN),
 )
-_MEMBER: Final = CommandOption("member", "Who", discord.User, read_id("member"), required=True)
-_REASON: Final = CommandOption("reason", "For the record", _RANGE[str, 1, MAX_REASON], read_text("reason", MAX_REASON))
+_UNBLOCK: Final = (picked_option("text", "A word or pattern that is blocked", "text", 300, required=True),)
+_MEMBER: Final = member_option("member", "Who", required=True)
+_REASON: Final = text_option("reason", "For the record", MAX_REASON)
 _BAN: Final = (_MEMBER, _REASON)
 _REPORT: Final = (
-    CommandOption("job", "The id below the picture", _RANGE[str, 1, 40], read_text("job", 40), required=True),
-    CommandOption("reason", "What is wrong with it", _RANGE[str, 1, MAX_REASON], read_text("reason", MAX_REASON)),
+    text_option("job", "The id below the picture", 40, required=True),
+    text_option("reason", "What is wrong with it", MAX_REASON),
 )
 
 

@@ -1,15 +1,22 @@
 """/settings: where, who, what and how much, as commands; the panel does the same with menus."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Final
 
-import discord
-from discord import app_commands
-
+from cogs.command_options import (
+    CommandOption,
+    channel_option,
+    choice_option,
+    flag_option,
+    integer_option,
+    malformed,
+    picked_option,
+    read_choice,
+    read_options,
+    role_option,
+)
 from cogs.completions import COMMON_SIZES, Completions
 from cogs.contexts import Interaction
-from cogs.options import CommandOption, malformed, read_choice, read_flag, read_integer, read_options, read_text
-from cogs.quota_options import read_id
 from cogs.server_settings import ServerSettings
 from cogs.services import Services
 from cogs.slash import SlashCommand, slash
@@ -19,7 +26,6 @@ from domain.guild import NsfwPolicy
 from domain.language import Language
 from domain.request import MAX_COUNT, Kind, Size
 
-_RANGE: Final = cast("Any", app_commands.Range)
 AUTOMATIC: Final = "auto"
 """What an option is given to be left to the operator, to Discord or to the model again."""
 UNLIMITED: Final = "any"
@@ -46,81 +52,47 @@ async def _complete_sizes(interaction: Interaction, typed: str) -> Sequence[tupl
     return [(text, text) for text in found if typed.strip().casefold() in text]
 
 
-class _AnyChannel(app_commands.Transformer):
-    """Every kind of channel that a member can be in, and categories. (Discord's own description knows no media.)"""
-
-    @property
-    def type(self) -> discord.AppCommandOptionType:
-        """Discord's kind of option."""
-        return discord.AppCommandOptionType.channel
-
-    @property
-    def channel_types(self) -> list[discord.ChannelType]:
-        """What Discord offers."""
-        kinds = discord.ChannelType
-        return [kinds.text, kinds.news, kinds.voice, kinds.forum, kinds.category]
-
-    async def transform(self, interaction: Interaction, value: Any, /) -> Any:
-        """Read later, as every option."""
-        return value
-
-
-_CHANNEL: Final = cast("Any", app_commands.Transform[Any, _AnyChannel])
 _CHANNELS: Final = (
-    CommandOption("allow", "A channel, or all channels of a category", _CHANNEL, read_id("allow")),
-    CommandOption("remove", "One that is allowed now", _CHANNEL, read_id("remove")),
-    CommandOption("everywhere", "All channels again", bool, read_flag("everywhere")),
+    channel_option("allow", "A channel, or all channels of a category"),
+    channel_option("remove", "One that is allowed now"),
+    flag_option("everywhere", "All channels again"),
 )
 _ROLES: Final = (
-    CommandOption("allow", "Members with this role", discord.Role, read_id("allow")),
-    CommandOption("remove", "A role that is allowed now", discord.Role, read_id("remove")),
-    CommandOption("everybody", "All members again", bool, read_flag("everybody")),
+    role_option("allow", "Members with this role"),
+    role_option("remove", "A role that is allowed now"),
+    flag_option("everybody", "All members again"),
 )
 _MODELS: Final = (
-    CommandOption("allow", "A model", str, read_text("allow", 100), autocomplete="model"),
-    CommandOption("remove", "A model that is allowed now", str, read_text("remove", 100), autocomplete="model"),
-    CommandOption("all", "All models again", bool, read_flag("all")),
+    picked_option("allow", "A model", "model"),
+    picked_option("remove", "A model that is allowed now", "model"),
+    flag_option("all", "All models again"),
 )
 _DEFAULTS: Final = (
-    CommandOption(
-        "imagine", "Model of /imagine; auto: the operator's", str, read_text("imagine", 100), autocomplete="imagine"
-    ),
-    CommandOption("edit", "Model of /edit; auto: the operator's", str, read_text("edit", 100), autocomplete="edit"),
-    CommandOption(
-        "speed",
-        "Speed where none is asked for; auto: the model's own",
-        str,
-        read_text("speed", 50),
-        autocomplete="speed",
-    ),
+    picked_option("imagine", "Model of /imagine; auto: the operator's", "imagine"),
+    picked_option("edit", "Model of /edit; auto: the operator's", "edit"),
+    picked_option("speed", "Speed where none is asked for; auto: the model's own", "speed", 50),
 )
 _LIMITS: Final = (
     CommandOption(
         "size", "No more pixels than this size has; any: no limit", str, read_largest_size, autocomplete="size"
     ),
-    CommandOption("count", "Pictures at once", _RANGE[int, 1, MAX_COUNT], read_integer("count", 1, MAX_COUNT)),
+    integer_option("count", "Pictures at once", 1, MAX_COUNT),
 )
-_RESULTS: Final = (
-    CommandOption(
-        "private", "Show cards and pictures to who asked for them alone", bool, read_flag("private"), required=True
-    ),
-)
+_RESULTS: Final = (flag_option("private", "Show cards and pictures to who asked for them alone", required=True),)
 _POLICIES: Final = tuple(policy.value for policy in NsfwPolicy)
-_NSFW: Final = (
-    CommandOption(
-        "policy", "Where they may be", str, read_choice("policy", _POLICIES), required=True, choices=_POLICIES
-    ),
-)
+_NSFW: Final = (choice_option("policy", "Where they may be", _POLICIES, required=True),)
 _LANGUAGES: Final = (*(language.value for language in Language), AUTOMATIC)
 _LANGUAGE: Final = (
     CommandOption(
-        "language", "What I speak in public; auto: what Discord is set to", str, read_choice("language", _LANGUAGES),
-        required=True, autocomplete="language",
+        "language",
+        "What I speak in public; auto: what Discord is set to",
+        str,
+        read_choice("language", _LANGUAGES),
+        required=True,
+        autocomplete="language",
     ),
-)  # fmt: skip
-_GALLERY: Final = (
-    CommandOption("on", "Whether /gallery shows what was painted here", bool, read_flag("on"), required=True),
 )
+_GALLERY: Final = (flag_option("on", "Whether /gallery shows what was painted here", required=True),)
 
 
 class ServerCommands:

@@ -1,7 +1,7 @@
 """/settings, for those who manage the server."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
 import discord
@@ -10,15 +10,21 @@ from discord import app_commands
 from cogs.answers import in_time, privately
 from cogs.asking import check_manages_server
 from cogs.change_log import ChangeLog
+from cogs.command_options import (
+    CommandOption,
+    integer_option,
+    malformed,
+    message_channel_option,
+    number_option,
+    read_options,
+    role_option,
+)
 from cogs.contexts import Interaction, check_server
-from cogs.options import CommandOption, malformed, read_integer, read_number, read_options
-from cogs.quota_options import MessageChannel, read_id
 from cogs.services import Services
 from cogs.slash import SlashCommand, group, slash
 from cogs.ui import lists, texts, words
 from domain.guild import MAX_COOLDOWN_SECONDS, MAX_WEIGHT, MIN_WEIGHT
 
-_RANGE: Final = cast("Any", app_commands.Range)
 _ZONES: Final = tuple(sorted(zone for zone in available_timezones() if not zone.startswith(("posix/", "right/"))))
 _FOLDED: Final = {zone.casefold(): zone for zone in _ZONES}
 
@@ -41,29 +47,27 @@ async def complete_zone(interaction: Interaction, typed: str) -> Sequence[tuple[
 
 _ZONE: Final = (
     CommandOption(
-        "zone", "In which days, weeks and months begin, such as Europe/Berlin", str, read_zone, True,
+        "zone",
+        "In which days, weeks and months begin, such as Europe/Berlin",
+        str,
+        read_zone,
+        True,
         autocomplete="zone",
     ),
-)  # fmt: skip
+)
 _COOLDOWN: Final = (
-    CommandOption(
-        "seconds",
-        "How long a member waits between two jobs. 0: not at all",
-        _RANGE[int, 0, MAX_COOLDOWN_SECONDS],
-        read_integer("seconds", 0, MAX_COOLDOWN_SECONDS),
-        required=True,
+    integer_option(
+        "seconds", "How long a member waits between two jobs. 0: not at all", 0, MAX_COOLDOWN_SECONDS, required=True
     ),
 )
-_LOG: Final = (
-    CommandOption("channel", "Where changes are posted; left out: nowhere", MessageChannel, read_id("channel")),
-)
+_LOG: Final = (message_channel_option("channel", "Where changes are posted; left out: nowhere"),)
 _WEIGHT: Final = (
-    CommandOption("role", "Whose jobs", discord.Role, read_id("role"), required=True),
-    CommandOption(
+    role_option("role", "Whose jobs", required=True),
+    number_option(
         "weight",
         "How much of the line they get: 2 is twice as much as others, 1 is what everybody has",
-        _RANGE[float, MIN_WEIGHT, MAX_WEIGHT],
-        read_number("weight", MIN_WEIGHT, MAX_WEIGHT),
+        MIN_WEIGHT,
+        MAX_WEIGHT,
         required=True,
     ),
 )

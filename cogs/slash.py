@@ -8,8 +8,8 @@ from typing import Any
 import discord
 from discord import app_commands
 
+from cogs.command_options import CommandOption
 from cogs.contexts import ALL_INSTALLS, GUILD_INSTALLS, IN_SERVERS, Interaction
-from cogs.options import CommandOption
 
 log = logging.getLogger(__name__)
 

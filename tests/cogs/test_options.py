@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cogs import options
+from cogs import command_options, options
 from config.catalogue import Catalogue
 from config.parameters import Option
 from domain.errors import Code, UserError
@@ -54,26 +54,26 @@ def test_ranges_are_those_of_the_widest_offer() -> None:
 @pytest.mark.parametrize(
     ("read", "value", "result"),
     [
-        (options.read_text("prompt", 10), "  a boat ", "a boat"),
-        (options.read_text("prompt", 2), "\ud800x", "?x"),
-        (options.read_integer("seed", 0, 9), 7.0, 7),
-        (options.read_integer("seed", 0, 9), "7", 7),
-        (options.read_number("guidance", 0, 20), 3, 3.0),
+        (command_options.read_text("prompt", 10), "  a boat ", "a boat"),
+        (command_options.read_text("prompt", 2), "\ud800x", "?x"),
+        (command_options.read_integer("seed", 0, 9), 7.0, 7),
+        (command_options.read_integer("seed", 0, 9), "7", 7),
+        (command_options.read_number("guidance", 0, 20), 3, 3.0),
         (options.read_size, " 512 x 768", Size(512, 768)),
         (options.read_size, "512×768", Size(512, 768)),
         (options.read_loras, "a=0.5, b", (Lora(model="a", weight=0.5), Lora(model="b"))),
     ],
 )
-def test_what_is_read(read: options.Read, value: object, result: object) -> None:
+def test_what_is_read(read: command_options.Read, value: object, result: object) -> None:
     assert read(value) == result
 
 
-READERS: dict[str, options.Read] = {
-    "prompt": options.read_text("prompt", 2000),
-    "seed": options.read_integer("seed", 0, 2**31 - 1),
-    "guidance": options.read_number("guidance", 0, 20),
-    "format": options.read_choice("format", ("png", "jpeg")),
-    "spoiler": options.read_flag("spoiler"),
+READERS: dict[str, command_options.Read] = {
+    "prompt": command_options.read_text("prompt", 2000),
+    "seed": command_options.read_integer("seed", 0, 2**31 - 1),
+    "guidance": command_options.read_number("guidance", 0, 20),
+    "format": command_options.read_choice("format", ("png", "jpeg")),
+    "spoiler": command_options.read_flag("spoiler"),
     "size": options.read_size,
     "lora": options.read_loras,
     "image": options.read_attachment,
@@ -96,7 +96,7 @@ def test_a_hostile_value_is_read_or_refused_by_name(name: str, value: Any) -> No
     assert refusal is None or refusal.code is Code.PROMPT_EMPTY or name in str(refusal.parameters["option"])
 
 
-def refusal_of(read: options.Read, value: object) -> UserError | None:
+def refusal_of(read: command_options.Read, value: object) -> UserError | None:
     try:
         read(value)
     except UserError as refusal:
