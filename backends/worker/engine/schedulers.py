@@ -29,14 +29,14 @@ class SeededLCMScheduler(_Remembering, FlowMatchLCMScheduler):  # type: ignore[m
 
     noise: Noise
 
-    def step(self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, **options: Any) -> Any:
-        self._last = (model_output, sample)
-        if self.noise.is_blended:
-            return self._blended_step(model_output, timestep, sample)
-        return super().step(model_output, timestep, sample, generator=self.noise.generator, **options)
+    def step(
+        self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, **_options: Any
+    ) -> tuple[torch.Tensor]:
+        """What the library's step gives, bit for bit.
 
-    def _blended_step(self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor) -> tuple[torch.Tensor]:
-        """What the library's step does, with noise that no single generator draws."""
+        That one takes one generator's noise, and waits until the GPU has done all before to hand it over.
+        """
+        self._last = (model_output, sample)
         if self.step_index is None:
             self._init_step_index(timestep)
         sigma, sigma_next = self.sigmas[self.step_index], self.sigmas[self.step_index + 1]
@@ -45,8 +45,9 @@ class SeededLCMScheduler(_Remembering, FlowMatchLCMScheduler):  # type: ignore[m
             lambda generator: torch.randn(denoised.shape, generator=generator, dtype=denoised.dtype)
         )
         self._step_index += 1
-        blended = (1 - sigma_next) * denoised + sigma_next * noise.to(denoised.device)
-        return (blended.to(model_output.dtype),)
+        there = noise.pin_memory().to(denoised.device, non_blocking=True) if denoised.is_cuda else noise
+        noisy = (1 - sigma_next) * denoised + sigma_next * there
+        return (noisy.to(model_output.dtype),)
 
 
 class RememberingUniPCScheduler(_Remembering, UniPCMultistepScheduler):  # type: ignore[misc]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import diffusers
 import torch
@@ -25,6 +26,7 @@ from backends.worker.engine.interface import Painted, Preview, Watch
 from backends.worker.engine.loading import GRID, LoadedModel, Placement, is_out_of_memory, load, out_of_memory
 from backends.worker.engine.painting import Recipe, paint
 from backends.worker.engine.placement import place
+from backends.worker.engine.preview import PreviewThread
 from backends.worker.engine.refining import Relay, first_refined_step
 from backends.worker.engine.schedulers import Scheduler
 from backends.worker.engine.speeding import WarmUp, speed_up
@@ -189,7 +191,11 @@ class TorchEngine:
 
     def _imagine(self, model: LoadedModel, variant: Variant, body: JobBody, watch: Watch) -> Painted:
         recipe = self._recipe(model, variant, body, body.prompt, _size(model, body))
-        return paint(model.pipeline, model.pipeline.transformer, recipe, _Reporter(model, recipe.steps, body, watch))
+        return self._paint(model, model.pipeline.transformer, recipe, body, watch)
+
+    def _paint(self, model: LoadedModel, transformer: Any, recipe: Recipe, body: JobBody, watch: Watch) -> Painted:
+        with PreviewThread(watch.preview) as previews:
+            return paint(model.pipeline, transformer, recipe, _Reporter(model, recipe.steps, body, watch, previews))
 
     def _edit(
         self, model: LoadedModel, variant: Variant, body: JobBody, source: Image.Image | None, watch: Watch
@@ -207,7 +213,7 @@ class TorchEngine:
             max_seq=2 * model.max_pixels // GRID**2,
         )
         transformer = self._refined(editor, variant, body, recipe)
-        painted = paint(model.pipeline, transformer, recipe, _Reporter(model, recipe.steps, body, watch))
+        painted = self._paint(model, transformer, recipe, body, watch)
         wanted = editing.result_size(given, model.side)
         if wanted == painted.image.size:
             return painted
@@ -300,7 +306,8 @@ class _Nobody:
 class _Reporter:
     """Called at each step's end: tells the watch, and makes a preview when one is due."""
 
-    def __init__(self, model: LoadedModel, steps: int, body: JobBody, watch: Watch) -> None:
+    def __init__(self, model: LoadedModel, steps: int, body: JobBody, watch: Watch, previews: PreviewThread) -> None:
+        self._previews = previews
         self._model = model
         self._steps = steps
         self._every = body.preview_every
@@ -309,7 +316,7 @@ class _Reporter:
     def __call__(self, step: int, scheduler: Scheduler) -> None:
         self._watch.step(step, self._steps)
         if self._every and step % self._every == 0 and step < self._steps:
-            self._watch.preview(self._model.previews.preview(scheduler.denoised()))
+            self._previews.encode(self._model.previews.begin(scheduler.denoised()))
 
 
 def _size(model: LoadedModel, body: JobBody) -> Size:
