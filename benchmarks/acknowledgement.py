@@ -6,7 +6,8 @@ of the disk's fsync stands beside it, because that is what most of the time goes
 
 Then the same while other members' pictures of almost 10 MB, the most that a server without boosts takes, come in from
 a server with OpenAI's API (a stand-in in this process), are checked, stored and posted. The sandbox that receives them
-runs in this process too, and takes its share of the machine.
+runs in this process too, and takes its share of the machine: how much CPU time each took for one acknowledgement is
+told beside the times, since those say more of a machine that has other things to do than of the bot.
 """
 
 import asyncio
@@ -19,7 +20,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
@@ -27,7 +29,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from sandbox import Sandbox
+from sandbox import CallbackType, Sandbox
 from sandbox.hands import Hands
 
 ROOT = Path(__file__).parents[1]
@@ -48,9 +50,9 @@ async def main() -> None:
             process = await _start(discord, folder, url)
             try:
                 users = [discord.add_user(f"member{number}", discord.guild) for number in range(IN_FLIGHT)]
-                await _burst(discord, users, IN_FLIGHT)  # warm
-                one = await _burst(discord, users[:1], 100)
-                many = await _burst(discord, users, REQUESTS)
+                await _burst(discord, users, IN_FLIGHT, process.pid)  # warm
+                one = await _burst(discord, users[:1], 100, process.pid)
+                many = await _burst(discord, users, REQUESTS, process.pid)
                 posted = discord.wait_for_message(
                     discord.channel("playground"), lambda message: bool(message.attachments), timeout=60
                 )
@@ -60,7 +62,7 @@ async def main() -> None:
                 ]
                 first = await posted
                 before = _pictures(discord)
-                meanwhile = await _burst(discord, users, REQUESTS)
+                meanwhile = await _burst(discord, users, REQUESTS, process.pid)
                 pictures = _pictures(discord) - before
                 for painter in painters:
                     painter.cancel()
@@ -69,14 +71,13 @@ async def main() -> None:
                 await process.wait()
         probe = _fsync(folder / "probe")
     table = Table(
-        "", "p50 ms", "p99 ms", "a second", title="interaction → acknowledgement, reserved and queued on disk"
+        *["", "p50 ms", "p99 ms", "a second", "deferred", "loop, CPU ms", "bot, CPU ms", "sandbox, CPU ms"],
+        title="interaction → acknowledgement, reserved and queued on disk",
     )
-    table.add_row("1 in flight", *_figures(*one))
-    table.add_row(f"{IN_FLIGHT} in flight", *_figures(*many))
+    table.add_row("1 in flight", *one.figures())
+    table.add_row(f"{IN_FLIGHT} in flight", *many.figures())
     size = len(first.attachments[0].data) / 1e6
-    table.add_row(
-        f"{IN_FLIGHT} in flight, while {pictures} pictures of {size:.1f} MB are posted", *_figures(*meanwhile)
-    )
+    table.add_row(f"{IN_FLIGHT} in flight, while {pictures} pictures of {size:.1f} MB are posted", *meanwhile.figures())
     table.add_row("fsync of one page (probe)", *_figures(probe, sum(probe)))
     Console().print(table)
 
@@ -148,21 +149,53 @@ async def _start(discord: Sandbox, folder: Path, painter: str) -> asyncio.subpro
     return process
 
 
-async def _burst(discord: Sandbox, users: list[Hands], requests: int) -> tuple[list[float], float]:
-    """Seconds of each request, and of all; every user has one in flight."""
+@dataclass(frozen=True)
+class _Burst:
+    seconds: list[float]
+    """Of each request."""
+    total: float
+    deferred: int
+    """Acknowledgements that only said that the bot is thinking."""
+    cpu: Mapping[str, float]
+    """Seconds of CPU time that the bot's event loop, all of the bot, and this process took."""
+
+    def figures(self) -> tuple[str, ...]:
+        """The row of the table."""
+        cpu = (f"{seconds * 1000 / len(self.seconds):.1f}" for seconds in self.cpu.values())
+        return *_figures(self.seconds, self.total), str(self.deferred), *cpu
+
+
+def _cpu(bot: int) -> dict[str, float]:
+    # The event loop's thread is the process's first. https://docs.kernel.org/scheduler/sched-stats.html
+    threads = Path(f"/proc/{bot}/task").iterdir()
+    nanoseconds = {thread.name: int((thread / "schedstat").read_text().split()[0]) for thread in threads}
+    return {
+        "loop": nanoseconds[str(bot)] / 1e9,
+        "bot": sum(nanoseconds.values()) / 1e9,
+        "sandbox": time.process_time(),
+    }
+
+
+async def _burst(discord: Sandbox, users: list[Hands], requests: int, bot: int) -> _Burst:
+    """So many requests; every user has one in flight."""
     left = iter(range(requests))
     seconds: list[float] = []
+    deferred = 0
 
     async def ask(user: Hands) -> None:
+        nonlocal deferred
         for _ in left:
             started = time.perf_counter()
             used = await user.slash(discord.studio, "imagine", prompt="a red star on a blue background", model="tiny")
-            await used.acknowledged()
+            answer = await used.acknowledged()
+            deferred += answer is CallbackType.DEFERRED_MESSAGE
             seconds.append(time.perf_counter() - started)
 
-    started = time.perf_counter()
+    before, started = _cpu(bot), time.perf_counter()
     await asyncio.gather(*map(ask, users))
-    return seconds, time.perf_counter() - started
+    total = time.perf_counter() - started
+    after = _cpu(bot)
+    return _Burst(seconds, total, deferred, {name: after[name] - before[name] for name in after})
 
 
 def _fsync(path: Path) -> list[float]:
