@@ -35,7 +35,10 @@ class GuildStore:
         self, connection: aiosqlite.Connection, guild_ids: Iterable[int]
     ) -> dict[int, GuildSettings]:
         """What the admins of these guilds have set, at once; the defaults where they have set nothing."""
-        wanted = {guild_id: self._outside if guild_id == OUTSIDE else GuildSettings() for guild_id in guild_ids}
+        # Of a long line, nearly every job is of a guild that was named before.
+        wanted = dict.fromkeys(guild_ids, GuildSettings())
+        if OUTSIDE in wanted:
+            wanted[OUTSIDE] = self._outside
         rows = await connection.execute_fetchall(
             "SELECT guild_id, settings FROM guilds WHERE guild_id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(wanted)),),
