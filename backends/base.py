@@ -193,6 +193,8 @@ class Figures:
     memory_total_bytes: int
     caches: Mapping[str, Lookups]
     """By the cache's name."""
+    busy_seconds: float = 0.0
+    """Spent on jobs since its process began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,8 @@ class Health:
     """Names of the LoRAs in its folder, where it has one."""
     figures: Figures | None = None
     """Where it tells."""
+    replicas: Mapping[str, Figures] = field(default_factory=dict)
+    """Where several machines are one backend: the figures of each, by its number."""
     loaded: frozenset[str] | None = None
     """Those of them that are in its memory; None where it does not say."""
 

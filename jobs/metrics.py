@@ -268,21 +268,30 @@ class Metrics:
         up = GaugeMetricFamily("easel_backend_up", "1 where it takes calls.", labels=["place"])
         slots = GaugeMetricFamily("easel_backend_slots", "Calls that it takes at a time.", labels=["place"])
         memory = GaugeMetricFamily(
-            "easel_worker_memory_bytes", "Memory of the worker's GPU (or of its process).", labels=["place", "what"]
+            "easel_worker_memory_bytes",
+            "Memory of the worker's GPU (or of its process).",
+            labels=["place", "replica", "what"],
         )
         caches = CounterMetricFamily(
-            "easel_worker_cache_lookups", "Looks into the worker's caches.", labels=["place", "cache", "outcome"]
+            "easel_worker_cache_lookups",
+            "Looks into the worker's caches.",
+            labels=["place", "replica", "cache", "outcome"],
+        )
+        busy = CounterMetricFamily(
+            "easel_worker_busy_seconds", "Seconds that the worker spent on jobs.", labels=["place", "replica"]
         )
         for place, health in self._fleet.health().items():
             up.add_metric([place], float(health.state is HealthState.UP))
             slots.add_metric([place], health.slots)
-            if (figures := health.figures) is not None:
-                memory.add_metric([place, "used"], figures.memory_used_bytes)
-                memory.add_metric([place, "total"], figures.memory_total_bytes)
+            alone = {"": health.figures} if health.figures is not None else {}
+            for replica, figures in {**alone, **health.replicas}.items():
+                memory.add_metric([place, replica, "used"], figures.memory_used_bytes)
+                memory.add_metric([place, replica, "total"], figures.memory_total_bytes)
+                busy.add_metric([place, replica], figures.busy_seconds)
                 for name, lookups in figures.caches.items():
-                    caches.add_metric([place, name, "hit"], lookups.hits)
-                    caches.add_metric([place, name, "miss"], lookups.misses)
-        return [up, slots, memory, caches]
+                    caches.add_metric([place, replica, name, "hit"], lookups.hits)
+                    caches.add_metric([place, replica, name, "miss"], lookups.misses)
+        return [up, slots, memory, caches, busy]
 
 
 class _Sampled(Collector):

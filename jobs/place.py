@@ -17,6 +17,7 @@ from backends.base import (
 )
 from backends.breaker import Breaker, BreakerState
 from backends.selector import LASTING_PROBLEMS, BackendFacts
+from backends.worker.warmth import PROMPTS_REMEMBERED
 from domain.errors import Code
 from domain.job import Failure
 from domain.request import ImageRequest
@@ -25,8 +26,6 @@ HOLDING: Final = frozenset({Code.BACKEND_KEY_REFUSED, Code.BACKEND_OUT_OF_CREDIT
 """Nothing is sent any more until the backend says that it is well."""
 _FAULTS: Final = frozenset({Code.BACKEND_FAILED, Code.BACKEND_ANSWER_INVALID, Code.DEADLINE_PASSED, Code.WORKER_DIED})
 """Ends of accepted work that the backend is to blame for, and not the wish."""
-PROMPTS_REMEMBERED: Final = 24
-"""Prompts whose embeddings a worker is taken to have still: its cache holds about thirty of the full-size encoders."""
 
 
 @dataclass(slots=True)

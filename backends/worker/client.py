@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final, Self, assert_never
@@ -31,6 +32,7 @@ from backends.base import (
     WorkerDied,
     Working,
 )
+from backends.worker import warmth
 from backends.worker.process import WorkerProcess
 from backends.worker.protocol import (
     JOB_EVENT,
@@ -58,6 +60,7 @@ MAX_LINE_BYTES: Final = 24 << 20
 """A picture of 4 million random pixels in base64 has 17 million bytes."""
 CONNECT_SECONDS: Final = 5.0
 HEALTH_SECONDS: Final = 5.0
+LAST_WORD_SECONDS: Final = 1.0
 BUSY_RETRY_SECONDS: Final = 5.0
 STARTING_RETRY_SECONDS: Final = 1.0
 KEY_REFUSED_RETRY_SECONDS: Final = 60.0
@@ -153,16 +156,21 @@ class WorkerBackend:
                 "POST",
                 "/jobs",
                 content=body,
-                headers={"Content-Type": "application/json"},
+                headers={
+                    "Content-Type": "application/json",
+                    warmth.HEADER: str(warmth.Wanted.of(call.request.model, call.request.prompt)),
+                },
                 timeout=timeout,
             ) as response:
                 if response.status_code != httpx.codes.OK:
                     raise await self._refusal(response)
-                async for line in _lines(response):
+                lines = _lines(response)
+                async for line in lines:
                     news = await self._translate(_parse(line), call, picture)
                     if news is not None:
                         yield news
                     if isinstance(news, Made):
+                        await _end_of(lines)
                         return
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             starting = self._process is not None and self._process.pid is not None
@@ -253,6 +261,14 @@ def _client(transport: httpx.AsyncHTTPTransport, url: str, token: str | None) ->
     return httpx.AsyncClient(transport=transport, base_url=url, headers=headers, trust_env=False)
 
 
+async def _end_of(lines: AsyncIterator[bytes]) -> None:
+    """Let the worker hang up: behind a proxy, one that is cut off is busy for a moment longer than one that ended."""
+    with contextlib.suppress(httpx.TransportError, TimeoutError):
+        async with asyncio.timeout(LAST_WORD_SECONDS):
+            async for _ in lines:
+                pass
+
+
 async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
     """Lines as they come. Raises BackendFailed for one that does not end."""
     pending = bytearray()
@@ -321,18 +337,17 @@ def _health(body: HealthBody) -> Health:
         body.loading_seconds,
         detail=f"{body.device or 'starting'}, engine {body.version}",
         version=body.version,
-        figures=_figures(body.figures),
+        figures=_figures(body.figures) if body.figures is not None else None,
+        replicas={number: _figures(figures) for number, figures in body.replicas.items()},
         models=frozenset(model.key for model in body.models) if body.models else None,
         loaded=frozenset(model.key for model in body.models if model.loaded) if body.models else None,
         loras=body.loras,
     )
 
 
-def _figures(body: FiguresBody | None) -> Figures | None:
-    if body is None:
-        return None
+def _figures(body: FiguresBody) -> Figures:
     caches = {name: Lookups(lookups.hits, lookups.misses) for name, lookups in body.caches.items()}
-    return Figures(body.memory_used_bytes, body.memory_total_bytes, caches)
+    return Figures(body.memory_used_bytes, body.memory_total_bytes, caches, body.busy_seconds)
 
 
 def _down(problem: EaselError) -> Health:

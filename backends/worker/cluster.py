@@ -81,7 +81,9 @@ def run_cluster(settings: Settings, root: Path, *, host: str | None, port: int |
 
 def join_cluster(settings: Settings, root: Path, address: str) -> int:
     """Put this machine's GPUs into the cluster at ``address`` until SIGTERM or SIGINT; returns the exit status."""
-    host = address.rpartition(":")[0]
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise OperatorError(Code.SETTING_INVALID, setting="--join", problem="is the first machine's, as HOST:PORT")
     token = _token(settings, host)
     if token is None:
         raise OperatorError(
@@ -91,6 +93,7 @@ def join_cluster(settings: Settings, root: Path, address: str) -> int:
         )
     stop = threading.Event()
     _end_by_signals(stop)
+    _wait_for_the_first(host, int(port), stop)
     with _ray(root, token, [f"--address={address}"]) as node:
         log.info("joining the cluster at %s", address)
         while not stop.is_set() and node.poll() is None:
@@ -117,6 +120,8 @@ def _ray(root: Path, token: str, arguments: Sequence[str]) -> Iterator[subproces
     # A machine that loads weights is a slow one: Serve would take its proxy for broken, and kill it.
     for patience in ("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S"):
         os.environ.setdefault(patience, str(PROXY_SECONDS))
+    # How often the proxy tells how busy the replicas are: more may be wanted.
+    os.environ.setdefault("RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "1")
     # Ray runs its workers at nice 15; painting is what this machine is for.
     os.environ.setdefault("RAY_worker_niceness", "0")
     # Replicas import us by name, wherever they run.
@@ -152,6 +157,20 @@ def _wait_for(host: str, port: int, node: "subprocess.Popen[bytes]", stop: threa
                 problem = f"Ray does not start there (port {port}); what it says stands above"
                 raise OperatorError(Code.SETTING_INVALID, setting="--host", problem=problem) from error
             stop.wait(0.2)
+
+
+def _wait_for_the_first(host: str, port: int, stop: threading.Event) -> None:
+    """Wait until the first machine's Ray listens: both may be starting. Raises OperatorError where none does."""
+    deadline = time.monotonic() + START_SECONDS
+    while not stop.is_set():
+        try:
+            socket.create_connection((host, port), timeout=1.0).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                problem = f"nobody listens at {host}:{port}; the first machine's `cluster` has to run"
+                raise OperatorError(Code.SETTING_INVALID, setting="--join", problem=problem) from error
+            stop.wait(0.5)
 
 
 def _end_by_signals(stop: threading.Event, *, at_once: bool = False) -> None:

@@ -107,6 +107,8 @@ class JobQueue:
         self._thread = ThreadPoolExecutor(1, "engine")
         self._deliveries: set[asyncio.Task[None]] = set()
         self._started = time.monotonic()
+        self.busy_seconds = 0.0
+        """Spent on jobs that are over."""
         self.engine: Engine | None = None
         """None until torch is there."""
         self.loading = True
@@ -182,6 +184,7 @@ class JobQueue:
         self._tell_places()
         job.events.put_nowait(StartedEvent())
         loop = asyncio.get_running_loop()
+        began = time.monotonic()
         try:
             made = await loop.run_in_executor(self._thread, self._make, job, _Watch(job, loop))
         except asyncio.CancelledError:
@@ -189,6 +192,7 @@ class JobQueue:
             raise
         finally:
             self.running = None
+            self.busy_seconds += time.monotonic() - began
         # The picture's file is made beside the next job, not before it.
         delivery = loop.create_task(_deliver(job, made))
         self._deliveries.add(delivery)

@@ -163,6 +163,9 @@ class FiguresBody(_Body):
     memory_used_bytes: int
     memory_total_bytes: int
     caches: Mapping[str, LookupsBody] = {}
+    """``prompt_embeddings``, and ``model``: whether a job came with the model of the one before it."""
+    busy_seconds: float = 0.0
+    """Spent on jobs since the start, whatever became of them."""
 
 
 class HealthBody(_Body):
@@ -180,6 +183,8 @@ class HealthBody(_Body):
     problem: ErrorEvent | None = None
     """Why loading failed."""
     figures: FiguresBody | None = None
+    replicas: Mapping[str, FiguresBody] = {}
+    """Where several machines answer as one: the figures of each, by its number."""
     models: tuple[ModelBody, ...] = ()
     """Everything that it serves, loaded or not."""
     loras: tuple[str, ...] = ()

@@ -3,34 +3,42 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import ray
 from ray import serve
 from ray.exceptions import RayError
-from ray.serve.config import HTTPOptions
+from ray.serve.config import HTTPOptions, ProxyLocation, RequestRouterConfig
+from ray.serve.exceptions import RayServeException
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backends.worker.protocol import HealthBody, ModelBody
+from backends.worker.protocol import HealthBody
+from backends.worker.reports import REPORT_SECONDS, Reports
 from backends.worker.serve import needed, worker_app
-from backends.worker.service import ENGINE_VERSION, BearerToken
+from backends.worker.service import BearerToken
 from config.settings import Settings
 
 __all__ = ["Bounds", "RayError", "close", "connect", "deploy"]
 
+log = logging.getLogger(__name__)
+
 WORKER: Final = "Worker"
 """Name of the deployment and of its application."""
+STATUS: Final = "Status"
+"""The same of the one that answers for all."""
 TARGET_ONGOING: Final = 0.8
 """Jobs a replica at which another one is wanted: the bot never sends more than one each, so that all being busy is
 what asks for more."""
-UPSCALE_SECONDS: Final = 10.0
-DOWNSCALE_SECONDS: Final = 600.0
-"""A replica that is not needed for so long goes; its weights were dear to load."""
+LOOK_BACK_SECONDS: Final = 5.0
+"""Jobs are counted as a mean over so long, so that the moment between two jobs is not taken for idleness."""
+FIRST_MACHINE: Final = "node:__internal_head__"
+"""What Ray calls the one that has 1 of this resource."""
 STATUS_SECONDS: Final = 0.5
 """How long an answer about the replicas is good for."""
 
@@ -55,7 +63,7 @@ class _Replica:
 
 
 class _LoadedFirst:
-    """The app, started only when its models are loaded."""
+    """The app, started only when its models are loaded, and reporting from then on."""
 
     def __init__(self, app: Starlette) -> None:
         self._app = app
@@ -71,14 +79,40 @@ class _LoadedFirst:
                     await asyncio.sleep(0.1)
             await send(message)
 
-        await self._app(scope, receive, when_loaded)
+        async with _reporting(self._app):
+            await self._app(scope, receive, when_loaded)
+
+
+@asynccontextmanager
+async def _reporting(app: Starlette) -> AsyncIterator[None]:
+    """Tell the one that answers ``/health`` how this replica is, again and again."""
+
+    async def report() -> None:
+        status = serve.get_deployment_handle(STATUS, app_name=STATUS)
+        while True:
+            await asyncio.sleep(REPORT_SECONDS)
+            if app.state.queue.loading:
+                continue
+            body: HealthBody = await app.state.health()
+            try:
+                await status.note.remote(serve.get_replica_context().rank.rank, body.model_dump_json())
+            except (RayError, RayServeException) as error:
+                # It is being started anew; the next report finds it.
+                log.debug("nobody takes the report: %s", error)
+
+    task = asyncio.create_task(report(), name="reports")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 class _Status:
     """Answers ``/health`` for all replicas together."""
 
     def __init__(self, settings: Settings, token: str | None) -> None:
-        self._models = needed(settings)
+        self._reports = Reports(needed(settings))
         self._token = token
         self._counted: tuple[float, Mapping[str, int]] = (0.0, {})
 
@@ -91,22 +125,13 @@ class _Status:
         return app
 
     async def _health(self, scope: Scope, receive: Receive, send: Send) -> None:
-        states = await asyncio.to_thread(self._states)
-        running = states.get("RUNNING", 0)
-        coming = sum(states.get(state, 0) for state in ("STARTING", "RECOVERING", "UPDATING", "PENDING_MIGRATION"))
-        state: Literal["ready", "loading", "failed"] = "ready" if running else "loading" if coming else "failed"
-        body = HealthBody(
-            state=state,
-            version=ENGINE_VERSION,
-            slots=running,
-            device=f"Ray, {running} running, {coming} starting",
-            models=tuple(
-                ModelBody(key=model.key, kind=model.kind.value, variant=model.variant.name, loaded=running > 0)
-                for model in self._models
-            ),
-        )
+        body = self._reports.together(await asyncio.to_thread(self._states), time.monotonic())
         answer = Response(body.model_dump_json(), media_type="application/json")
         await answer(scope, receive, send)
+
+    async def note(self, number: int, report: str) -> None:
+        """A replica's own ``HealthBody``, as JSON."""
+        self._reports.note(number, HealthBody.model_validate_json(report), time.monotonic())
 
     def _states(self) -> Mapping[str, int]:
         """How many replicas are in which of Serve's states."""
@@ -135,6 +160,8 @@ def deploy(settings: Settings, token: str | None, *, host: str, port: int, bound
     """Serve the worker on the Ray that this process is connected to; returns when the first replica is ready."""
     gpus = int(ray.cluster_resources().get("GPU", 0))
     serve.start(
+        # A machine that joins has not the address that the first one listens at.
+        proxy_location=ProxyLocation.HeadOnly,
         http_options=HTTPOptions(host=host, port=port),
         logging_config={"enable_access_log": False, "log_level": settings.easel_log_level},
     )
@@ -146,21 +173,29 @@ def deploy(settings: Settings, token: str | None, *, host: str, port: int, bound
                 "min_replicas": bounds.minimum,
                 "max_replicas": bounds.maximum,
                 "target_ongoing_requests": TARGET_ONGOING,
-                "upscale_delay_s": UPSCALE_SECONDS,
-                "downscale_delay_s": DOWNSCALE_SECONDS,
+                "look_back_period_s": LOOK_BACK_SECONDS,
+                "upscale_delay_s": settings.easel_cluster_upscale_seconds,
+                "downscale_delay_s": settings.easel_cluster_downscale_seconds,
             }
         }
     )
     status = serve.deployment(
-        name="Status", max_ongoing_requests=100, ray_actor_options={"num_cpus": 0}, num_replicas=1
+        name=STATUS,
+        max_ongoing_requests=100,
+        ray_actor_options={"num_cpus": 0, "resources": {FIRST_MACHINE: 0.001}},
+        num_replicas=1,
     )(serve.ingress()(_Status))
     worker = serve.deployment(
         name=WORKER,
         max_ongoing_requests=1,
         ray_actor_options={"num_gpus": 1} if gpus else {"num_cpus": 1},
+        request_router_config=RequestRouterConfig(
+            request_router_class="backends.worker.routing:WarmFirst",
+            request_router_kwargs={"patience": settings.easel_cluster_warm_seconds},
+        ),
         # A replica that goes lets its job end first.
         graceful_shutdown_timeout_s=settings.easel_grace_seconds,
         **scaling,
     )(serve.ingress()(_Replica))
-    serve.run(status.bind(settings, token), name="status", route_prefix="/health")
+    serve.run(status.bind(settings, token), name=STATUS, route_prefix="/health")
     serve.run(worker.bind(settings, token), name=WORKER, route_prefix="/")

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from backends.worker.engine.interface import MakeEngine, Measured
 from backends.worker.jobs import Job, JobQueue, QueueFull, error_event, working
 from backends.worker.loras import LoraFolder
-from backends.worker.protocol import ErrorEvent, HealthBody, JobBody, ModelBody, ModelsBody
+from backends.worker.protocol import ErrorEvent, FiguresBody, HealthBody, JobBody, ModelBody, ModelsBody
 from backends.worker.sources import decode_source
 from backends.worker.variants import LocalModel
 from config.catalogue import first_problem
@@ -64,6 +64,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.queue = queue
+    app.state.health = endpoints.health_body
     return app
 
 
@@ -121,10 +122,14 @@ class _Endpoints:
         return _JobStream(self._queue, job)
 
     async def health(self, _request: Request) -> Response:
+        return Response((await self.health_body()).model_dump_json(), media_type="application/json")
+
+    async def health_body(self) -> HealthBody:
+        """How the worker is now."""
         queue, engine = self._queue, self._queue.engine
         problems = engine.problems if engine is not None else {}
         working_models = queue.loading or (engine is not None and engine.loaded)
-        body = HealthBody(
+        return HealthBody(
             state="loading" if queue.loading else "ready" if working_models else "failed",
             version=ENGINE_VERSION,
             busy=queue.busy,
@@ -132,15 +137,20 @@ class _Endpoints:
             device=engine.device if engine is not None else "",
             loading_seconds=queue.loading_seconds if queue.loading else None,
             problem=next((error_event(problem) for problem in problems.values()), None),
-            figures=engine.figures() if isinstance(engine, Measured) else None,
+            figures=self._figures(),
             models=self._model_bodies(),
             loras=await asyncio.to_thread(self._loras.names),
         )
-        return Response(body.model_dump_json(), media_type="application/json")
 
     async def models(self, _request: Request) -> Response:
         body = ModelsBody(models=self._model_bodies(), loras=await asyncio.to_thread(self._loras.names))
         return Response(body.model_dump_json(), media_type="application/json")
+
+    def _figures(self) -> FiguresBody | None:
+        engine = self._queue.engine
+        if not isinstance(engine, Measured):
+            return None
+        return engine.figures().model_copy(update={"busy_seconds": self._queue.busy_seconds})
 
     def _model_bodies(self) -> tuple[ModelBody, ...]:
         engine = self._queue.engine

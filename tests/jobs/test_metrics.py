@@ -59,7 +59,7 @@ async def value(metrics: Metrics, sample: str, wanted: float | None = None) -> f
 async def test_a_job_is_counted_from_its_coming_in_to_its_picture(tmp_path: Path) -> None:
     backend = ScriptedBackend("worker", (Steps(4), Paint(seconds=2.5)))
     backend.health_now = replace(
-        backend.health_now, figures=Figures(3 << 30, 141 << 30, {"prompt_embeddings": Lookups(5, 2)})
+        backend.health_now, figures=Figures(3 << 30, 141 << 30, {"prompt_embeddings": Lookups(5, 2)}, 7.5)
     )
     async with open_house(tmp_path, {"worker": backend}) as house, counted(house) as metrics:
         job = await house.ask("local", count=2)
@@ -70,10 +70,29 @@ async def test_a_job_is_counted_from_its_coming_in_to_its_picture(tmp_path: Path
         assert await value(metrics, 'easel_wait_seconds_count{guild_class="light"}') == 1
         assert await value(metrics, 'easel_stage_seconds_count{stage="painting"}') == 1
         assert await value(metrics, 'easel_backend_up{place="worker"}') == 1
-        assert await value(metrics, 'easel_worker_memory_bytes{place="worker",what="used"}') == 3 << 30
-        lookups = 'easel_worker_cache_lookups_total{cache="prompt_embeddings",outcome="%s",place="worker"}'
-        assert await value(metrics, lookups % "hit") == 5
+        assert await value(metrics, 'easel_worker_memory_bytes{place="worker",replica="",what="used"}') == 3 << 30
+        lookups = 'easel_worker_cache_lookups_total{cache="prompt_embeddings",outcome="hit",place="worker",replica=""}'
+        assert await value(metrics, lookups) == 5
+        assert await value(metrics, 'easel_worker_busy_seconds_total{place="worker",replica=""}') == 7.5
         assert await value(metrics, 'easel_info{version="1.2.3"}') == 1
+
+
+async def test_replicas_of_a_cluster_are_told_apart(tmp_path: Path) -> None:
+    backend = ScriptedBackend("worker", (Paint(),))
+    replicas = {number: Figures(int(number) << 30, 80 << 30, {"model": Lookups(1, 4)}, 2.0) for number in ("1", "2")}
+    backend.health_now = replace(backend.health_now, replicas=replicas)
+    async with open_house(tmp_path, {"worker": backend}) as house, counted(house) as metrics:
+        job = await house.ask("local")
+        await house.reached(job.id, JobState.FINISHED)
+        for number in (1, 2):
+            memory = f'easel_worker_memory_bytes{{place="worker",replica="{number}",what="used"}}'
+            assert await value(metrics, memory) == number << 30
+            misses = (
+                f'easel_worker_cache_lookups_total{{cache="model",outcome="miss",place="worker",replica="{number}"}}'
+            )
+            assert await value(metrics, misses) == 4
+            assert await value(metrics, f'easel_worker_busy_seconds_total{{place="worker",replica="{number}"}}') == 2
+        assert await value(metrics, 'easel_worker_memory_bytes{place="worker",replica="",what="used"}') is None
 
 
 async def test_failures_are_counted_by_their_code(tmp_path: Path) -> None:
