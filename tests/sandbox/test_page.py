@@ -91,6 +91,11 @@ class Studio:
                 view=Card(), file=discord.File(io.BytesIO(picture(64, 64)), "fox.png")
             )
 
+        @bot.tree.command(description="For everywhere")
+        @app_commands.allowed_installs(guilds=True, users=True)
+        @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
+        async def carried(interaction: discord.Interaction[Bot]) -> None: ...
+
         @bot.tree.command(description="Never answers")
         async def silent(interaction: discord.Interaction[Bot]) -> None: ...
 
@@ -324,3 +329,19 @@ async def test_the_language_of_the_client_is_chosen_and_goes_with_interactions(
     assert sandbox.user("alice").user.locale == "de"
     await page.get_by_test_id("account-switcher").click()
     await expect(page.get_by_test_id("locale")).to_have_value("de")
+
+
+async def test_places_without_the_bot_have_its_commands_for_who_has_added_it(
+    sandbox: Sandbox, studio: Studio, page: Page
+) -> None:
+    await page.get_by_test_id("guild-direct").click()
+    for name in ("Easel", "Bob", "Weekend"):
+        await page.get_by_test_id(f"channel-{name}").click()
+        await expect(page.get_by_test_id("channel-title")).to_have_text(name)
+    await page.get_by_test_id("composer-input").fill("/")
+    await expect(page.get_by_test_id("command-carried")).to_be_visible()
+    await page.get_by_test_id("account-switcher").click()
+    await page.get_by_test_id("installed").uncheck()
+    await sandbox.wait_until(lambda: sandbox.world.application.installed_by == set(), what="the app's removal")
+    await page.get_by_test_id("composer-input").fill("/")
+    await expect(page.get_by_test_id("command-carried")).to_have_count(0)
