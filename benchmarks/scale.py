@@ -126,7 +126,6 @@ class Row:
     pictures: int
     span: float
     own_seconds: float
-    worst_own: float
 
 
 def guild_of(member: int, guilds: int) -> int:
@@ -208,7 +207,7 @@ async def one(gpus: int, members: int, load: float, jobs: int, seconds: float, f
                     break
             counting.cancel()
         span = timetable.now
-    return Row(gpus, members, load, list(timetable.waits.values()), pictures, span, sum(own) / jobs, max(own))
+    return Row(gpus, members, load, list(timetable.waits.values()), pictures, span, sum(own) / jobs)
 
 
 def print_row(row: Row, seconds: float) -> None:

@@ -168,12 +168,6 @@ class Simulation:
             while self._house.fleet.seconds_left().keys() & due:
                 await anext(events)
 
-    def waiting_of(self, user: int) -> int:
-        """How many jobs of a member have not been started."""
-        return sum(
-            wish.user == user and job_id not in self._backend.started for job_id, (wish, _) in self._told.items()
-        )
-
     def played(self) -> list[Played]:
         """What became of every wish, in the order in which they came in."""
         found = []

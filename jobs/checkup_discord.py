@@ -35,8 +35,6 @@ SKEW_SECONDS: Final = 5.0
 SHOWN: Final = 5
 PAGE: Final = 200
 FEW_STARTS: Final = 20
-SHARD_AT: Final = 2500
-"""Guilds at which Discord refuses a connection that is not sharded; discord.py shards as Discord recommends."""
 
 
 async def examine_discord(settings: Settings, clock: Callable[[], datetime]) -> AsyncIterator[Finding]:

@@ -49,10 +49,6 @@ def unknown_message() -> ApiError:
     return ApiError(404, 10008, "Unknown Message")
 
 
-def unknown_role() -> ApiError:
-    return ApiError(404, 10011, "Unknown Role")
-
-
 def unknown_user() -> ApiError:
     return ApiError(404, 10013, "Unknown User")
 

@@ -134,10 +134,6 @@ class Gateway:
         """Whether a bot is connected."""
         return any(session.connection is not None for session in self._sessions.values())
 
-    @property
-    def sessions(self) -> list[Session]:
-        return list(self._sessions.values())
-
     # -- disturbances ----------------------------------------------------------------------------
 
     def reconnect(self) -> None:

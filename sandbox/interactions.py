@@ -66,7 +66,6 @@ class Interaction:
     """For a modal submit: the interaction that opened the modal."""
     state: State = State.WAITING
     callback: CallbackType | None = None
-    acknowledged_at: float | None = None
     response: Message | None = None
     """The @original message."""
     modal: Json | None = None
@@ -167,7 +166,6 @@ class Interactions:
         self._answer(interaction, callback, body.get("data") or {}, files)
         interaction.callback = callback
         interaction.state = State.ACKNOWLEDGED
-        interaction.acknowledged_at = now
         self._world.hub.publish(InteractionChanged(interaction))
         return interaction
 

@@ -145,10 +145,6 @@ class Attachment:
         return len(self.data)
 
     @property
-    def is_image(self) -> bool:
-        return self.width is not None
-
-    @property
     def is_spoiler(self) -> bool:
         return self.filename.startswith("SPOILER_")
 

@@ -19,7 +19,6 @@ from sandbox.world import World
 
 MOST_FILES = 10
 MOST_REQUEST_BYTES = 100 * 1024 * 1024
-MOST_PIXELS_NAMED = 1 << 31
 
 _PICTURES = {"image/png", "image/jpeg", "image/webp", "image/gif"}
 

@@ -6,7 +6,7 @@
 import asyncio
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,9 +154,6 @@ class Row:
     """Micro-dollars."""
     sent: int
     accepted: int
-
-
-Arrange = Callable[[HostedServer], Awaitable[None]]
 
 
 @contextmanager
