@@ -1,13 +1,16 @@
 """What people see of backends: /models, /queue, and the settings that choose among them."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+from backends.base import Health, HealthState
 from domain.guild import Policy
+from domain.job import JobState
 from sandbox import Sandbox
 from sandbox.hands import Hands
 from sandbox.model import Message
-from tests.doubles import Paint, ScriptedBackend, Steps
+from tests.doubles import Accept, Paint, ScriptedBackend, Steps
 from tests.e2e.conftest import Bot
 from tests.e2e.test_bad_input import private_answer
 
@@ -36,6 +39,59 @@ async def test_what_can_be_painted_with(bot: Bot, sandbox: Sandbox, painter: Scr
     await asked(ada, sandbox, "settings models", allow=next(iter(bot.services.catalogue)).key)
     shown = await asked(alice, sandbox, "models")
     assert shown.text.count("/imagine") + shown.text.count("/edit") == 1
+
+
+MODEL = "hidream-i1-dev"
+"""Both vendors below have it."""
+
+
+async def with_two(sandbox: Sandbox, folder: Path, first: ScriptedBackend, second: ScriptedBackend) -> Bot:
+    bot = Bot(sandbox, folder, first, others=(second,))
+    await bot.start()
+    return bot
+
+
+async def test_two_jobs_are_painted_at_once_where_there_are_two_backends(sandbox: Sandbox, tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+    first, second = (ScriptedBackend(key, (Accept(), go_on, Paint()), resumes=True) for key in ("wavespeed", "runware"))
+    bot = await with_two(sandbox, tmp_path / "data", first, second)
+    try:
+        for name in ("alice", "bob"):
+            await sandbox.user(name).slash(sandbox.studio, "imagine", prompt=f"of {name}", model=MODEL)
+        await sandbox.wait_until(lambda: (first.running, second.running) == (1, 1), what="both to paint")
+        go_on.set()
+        result = await bot.result()
+        other = await bot.result(after=result)
+        assert {"wavespeed" in message.text for message in (result, other)} == {True, False}
+        assert "runware" in result.text + other.text
+    finally:
+        await bot.stop()
+
+
+async def test_two_gpus_paint_at_once(bot: Bot, sandbox: Sandbox, painter: ScriptedBackend) -> None:
+    go_on = asyncio.Event()
+    painter.script, painter.health_now = (Steps(1), go_on, Paint()), Health(HealthState.UP, slots=2)
+    for name in ("alice", "bob", "ada"):
+        await (await sandbox.user(name).slash(sandbox.studio, "imagine", prompt=f"of {name}")).response()
+    await sandbox.wait_until(lambda: painter.running == 2, what="both to paint")
+    go_on.set()
+    for name in ("alice", "bob", "ada"):
+        [job] = await bot.jobs_of(sandbox.user(name).id)
+        await bot.until(job.id, JobState.POSTED)
+    assert painter.most_running == 2
+
+
+async def test_a_backend_that_is_down_is_stepped_over(sandbox: Sandbox, tmp_path: Path) -> None:
+    first, second = (ScriptedBackend(key, (Accept(), Paint()), resumes=True) for key in ("wavespeed", "runware"))
+    first.health_now = Health(HealthState.DOWN, slots=0)
+    bot = await with_two(sandbox, tmp_path / "data", first, second)
+    try:
+        await sandbox.user("alice").slash(sandbox.studio, "imagine", prompt="a boat", model=MODEL)
+        result = await bot.result()
+        assert "runware (the others are down)" in result.text
+        assert len(second.calls) == 1
+    finally:
+        await bot.stop()
 
 
 async def test_the_line_says_where_why_and_for_what(bot: Bot, sandbox: Sandbox, painter: ScriptedBackend) -> None:

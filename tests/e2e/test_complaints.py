@@ -84,6 +84,9 @@ ANSWERS: Final[Mapping[str, tuple[str, ...]]] = {
         "test_result_buttons.test_only_the_owner_and_who_manages_messages_may_delete",
     ),
     "only one GPU or backend": (
+        "test_backends.test_two_jobs_are_painted_at_once_where_there_are_two_backends",
+        "test_backends.test_two_gpus_paint_at_once",
+        "test_backends.test_a_backend_that_is_down_is_stepped_over",
         "test_backends.test_what_can_be_painted_with",
         "test_backends.test_admins_choose_among_backends",
     ),

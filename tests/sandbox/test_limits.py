@@ -40,6 +40,18 @@ def options(count: int) -> list[dict[str, str]]:
     return [{"label": str(number), "value": str(number)} for number in range(count)]
 
 
+def chosen(count: int) -> list[dict[str, Any]]:
+    return [option | {"default": True} for option in options(count)]
+
+
+def users(**changes: Any) -> dict[str, Any]:
+    return {"type": 5, "custom_id": "s"} | changes
+
+
+def user_value(number: int) -> dict[str, Any]:
+    return {"id": str(number), "type": "user"}
+
+
 TOO_MUCH: list[tuple[str, dict[str, Any]]] = [
     ("content", {"content": "x" * 2001}),
     ("nonce", {"content": "x", "nonce": "n" * 26}),
@@ -67,6 +79,11 @@ TOO_MUCH: list[tuple[str, dict[str, Any]]] = [
     ("components", {"components": [row(button(1), button(1))]}),
     ("components.0.components.0.options", {"components": [row(select(options=options(26)))]}),
     ("components.0.components.0.placeholder", {"components": [row(select(placeholder="x" * 151))]}),
+    ("components.0.components.0.min_values", {"components": [row(select(min_values=-1))]}),
+    ("components.0.components.0.max_values", {"components": [row(select(max_values=26))]}),
+    ("components.0.components.0.max_values", {"components": [row(select(max_values=2))]}),
+    ("components.0.components.0", {"components": [row(select(options=chosen(2)))]}),
+    ("components.0.components.0", {"components": [row(users(default_values=[user_value(1), user_value(2)]))]}),
     ("content", {"flags": V2, "content": "x", "components": [text()]}),
     ("components", {"flags": V2, "components": [text()] * 41}),
     ("components", {"flags": V2, "components": [text("x" * 2001), text("x" * 2000)]}),
@@ -95,6 +112,7 @@ JUST_ENOUGH: list[dict[str, Any]] = [
     {"components": [row(*[button(n * 5 + m) for m in range(5)]) for n in range(5)]},
     {"flags": V2, "components": [text("x" * 100)] * 40},
     {"components": [row(select(options=options(25)))]},
+    {"components": [row(select(options=chosen(25), min_values=0, max_values=25))]},
 ]
 
 
