@@ -256,7 +256,7 @@ async def test_the_sixth_follow_up_is_a_direct_message(
     [job] = await jobs_of(outside, alice)
     await outside.until(job.id, JobState.POSTED)
     pages = [discord.Embed(description=f"page {number}") for number in range(7)]
-    monkeypatch.setattr("cogs.results.details", lambda job, catalogue: pages)
+    monkeypatch.setattr("cogs.results.details", lambda *_: pages)
     used = await alice.click(card, "Details")
     await sandbox.wait_for_message(await alice.direct_channel(), lambda m: "page 6" in m.text, PATIENCE)
     assert [message.text for message in used.followups] == [f"page {number}" for number in range(1, 6)]

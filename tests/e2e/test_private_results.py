@@ -84,11 +84,27 @@ async def test_a_failure_is_told_as_privately(bot: Bot, sandbox: Sandbox, painte
 
 async def test_a_restart_goes_on_with_the_same_card(bot: Bot, sandbox: Sandbox, painter: ScriptedBackend) -> None:
     await told(sandbox, "settings results", private=True)
-    painter.scripts.append((Steps(1), asyncio.Event()))
+    painter.script = (Steps(1), asyncio.Event())
     alice = sandbox.user("alice")
     card = await (await alice.slash(sandbox.studio, "imagine", prompt="a secret boat")).response()
     [job] = await bot.jobs_of(alice.id)
     await bot.until(job.id, JobState.RUNNING)
-    await bot.restart()
+    await bot.stop()
+    painter.script = (Paint(),)
+    await bot.start()
     await sandbox.wait_until(lambda: bool(card.attachments) and "Reroll" in str(card.components), what="the result")
     assert public(sandbox) == []
+
+
+async def test_it_can_be_deleted_by_its_person(bot: Bot, sandbox: Sandbox) -> None:
+    await told(sandbox, "settings results", private=True)
+    alice = sandbox.user("alice")
+    card = await (await alice.slash(sandbox.studio, "imagine", prompt="a secret boat")).response()
+    [job] = await bot.jobs_of(alice.id)
+    await bot.until(job.id, JobState.POSTED)
+    form = await (await alice.click(card, "Delete")).modal()
+    assert not card.deleted
+    said = await (await alice.submit_modal(form)).followup()
+    assert (said.text, said.visible_to) == ("Deleted.", alice.id)
+    assert card.deleted
+    assert (await bot.job(job.id)).pictures == ()
