@@ -24,6 +24,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from domain.errors import Code, OperatorError, UserError
 from domain.job import StoredPicture
 from domain.request import InputPicture, PictureFormat
+from jobs.picture_threads import PictureThreads
 
 MAX_INPUT_BYTES: Final = 25 * 1024 * 1024
 """The most that Discord lets a bot's request carry, and the largest input we read."""
@@ -71,7 +72,7 @@ class Pictures:
         self._limit_bytes = limit_bytes
         self._keep_seconds = keep_seconds
         self._workspaces = folder / "partial"
-        self._unpacking = asyncio.Semaphore(UNPACKED_AT_A_TIME)
+        self._threads = PictureThreads(UNPACKED_AT_A_TIME)
         folder.mkdir(parents=True, exist_ok=True)
         # What an earlier process was writing when it ended.
         shutil.rmtree(self._workspaces, ignore_errors=True)
@@ -94,16 +95,14 @@ class Pictures:
         Raises UserError: PICTURE_TOO_LARGE, PICTURE_TOO_MANY_PIXELS or PICTURE_UNREADABLE; OperatorError
         (DISK_FULL).
         """
-        async with self._unpacking:
-            return await asyncio.to_thread(self._accept, data, filename)
+        return await self._threads.run(self._accept, data, filename)
 
     async def keep(self, job_id: str, index: int, made: Path, wanted: PictureFormat) -> StoredPicture:
         """Check a backend's output, strip what it carries besides pixels, and keep it in the wanted format.
 
         Raises NotAPictureError, OperatorError (DISK_FULL).
         """
-        async with self._unpacking:
-            return await asyncio.to_thread(self._keep, job_id, index, made, wanted)
+        return await self._threads.run(self._keep, job_id, index, made, wanted)
 
     async def read(self, name: str) -> bytes:
         """The file's bytes. Raises UserError (PICTURE_GONE) where it has been removed."""
@@ -128,8 +127,7 @@ class Pictures:
         data = await self.read(name)
         if len(data) <= limit_bytes:
             return data, name
-        async with self._unpacking:
-            return await asyncio.to_thread(_shrink, data, name, limit_bytes)
+        return await self._threads.run(_shrink, data, name, limit_bytes)
 
     async def workspace(self, job_id: str) -> Path:
         """A new folder for the files of one call."""
@@ -142,14 +140,12 @@ class Pictures:
     async def thumbnail(self, name: str) -> bytes:
         """A small JPEG of the picture. Raises UserError (PICTURE_GONE)."""
         data = await self.read(name)
-        async with self._unpacking:
-            return await asyncio.to_thread(_thumbnail, data)
+        return await self._threads.run(_thumbnail, data)
 
     async def sheet(self, names: Sequence[str]) -> bytes:
         """Several pictures small and side by side, as one JPEG. Raises UserError (PICTURE_GONE)."""
         contents = [await self.read(name) for name in names]
-        async with self._unpacking:
-            return await asyncio.to_thread(_sheet, contents)
+        return await self._threads.run(_sheet, contents)
 
     async def sweep(self, now: Callable[[], float] = time.time, kept: frozenset[str] = frozenset()) -> int:
         """Remove what is too old, then the oldest until the rest fits; returns how many files went.
