@@ -250,6 +250,9 @@ async def test_a_foreign_page_cannot_reach_in(sandbox: Sandbox) -> None:
 async def test_breaches_of_the_description_are_recorded() -> None:
     async with Sandbox(openapi=OPENAPI) as strict, aiohttp.ClientSession() as session:
         rest = Rest(strict, session)
+        for _ in range(2):
+            await rest("POST", f"/channels/{strict.studio.id}/messages", {"content": "fine", "tts": True})
+        assert strict.violations == []
         await rest("POST", f"/channels/{strict.studio.id}/messages", {"content": "fine", "tts": "perhaps"})
         assert len(strict.violations) == 1
         assert "$.tts" in strict.violations[0]
