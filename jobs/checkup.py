@@ -10,12 +10,13 @@ from typing import Final
 from backends.base import Backend, Health, HealthState
 from config.settings import Settings
 from db.database import Database, SchemaError
-from db.folder import DATABASE_NAME
+from db.folder import DATABASE_NAME, is_taken
 from db.ledger import LedgerStore
 from domain.errors import Code
 from domain.job import Failure
 from jobs.checkup_discord import examine_discord
 from jobs.checkup_local import examine_local
+from jobs.checkup_running import examine_running
 from jobs.findings import Finding
 from jobs.pictures import KEEP_FREE_BYTES
 
@@ -49,6 +50,10 @@ async def examine(
     yield await asyncio.to_thread(_disk, settings.easel_data_dir)
     async for finding in _database(settings.easel_data_dir / DATABASE_NAME):
         yield finding
+    running = settings.easel_metrics_listen
+    if running is not None and running.port and await asyncio.to_thread(is_taken, settings.easel_data_dir):
+        async for finding in examine_running(running):
+            yield finding
     can_load = True
     async for finding in examine_local(settings):
         can_load = can_load and finding.good

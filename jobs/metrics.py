@@ -266,6 +266,9 @@ class Metrics:
 
     def _places(self) -> list[Metric]:
         up = GaugeMetricFamily("easel_backend_up", "1 where it takes calls.", labels=["place"])
+        resting = GaugeMetricFamily(
+            "easel_backend_resting", "1 while nothing is sent there, after failures.", labels=["place", "problem"]
+        )
         slots = GaugeMetricFamily("easel_backend_slots", "Calls that it takes at a time.", labels=["place"])
         memory = GaugeMetricFamily(
             "easel_worker_memory_bytes",
@@ -282,6 +285,8 @@ class Metrics:
         )
         for place, health in self._fleet.health().items():
             up.add_metric([place], float(health.state is HealthState.UP))
+            if (problem := self._fleet.problem(place)) is not None:
+                resting.add_metric([place, problem.code.value], 1)
             slots.add_metric([place], health.slots)
             alone = {"": health.figures} if health.figures is not None else {}
             for replica, figures in {**alone, **health.replicas}.items():
@@ -291,7 +296,7 @@ class Metrics:
                 for name, lookups in figures.caches.items():
                     caches.add_metric([place, replica, name, "hit"], lookups.hits)
                     caches.add_metric([place, replica, name, "miss"], lookups.misses)
-        return [up, slots, memory, caches, busy]
+        return [up, resting, slots, memory, caches, busy]
 
 
 class _Sampled(Collector):
