@@ -16,11 +16,9 @@ from cogs.contexts import Interaction, check_context, check_server
 from cogs.quota_options import CAPS, CONFIRM, DAYS, DAYS_BACK, EXEMPT, GRANT, MOST, QUOTA, REMOVE, SET, USAGE, read_rule
 from cogs.services import Services
 from cogs.slash import SlashCommand, group, slash
-from cogs.ui import lists, texts, words
-from cogs.ui.language import speaking
+from cogs.ui import charts, lists, texts, words
 from domain.errors import Code, UserError
 from domain.job import Place
-from domain.language import Language
 from domain.money import MicroUSD, micro_usd
 from domain.quota import Subject, Unit, Window
 from jobs.quotas import Asker
@@ -226,7 +224,11 @@ class QuotaCommands:
         user_id = None if whole else interaction.user.id
         review, picture = await in_time(interaction, self._review(guild_id, user_id, days), private=True)
         file = discord.File(io.BytesIO(picture), "usage.png")
-        await privately(interaction, embed=lists.review(review.members, "usage.png", whole=whole), file=file)
+        await privately(
+            interaction,
+            embed=lists.review([member for member, _ in review.members], "usage.png", whole=whole),
+            file=file,
+        )
 
     async def _review(self, guild_id: int, user_id: int | None, days: int) -> tuple[Review, bytes]:
         quotas = self._services.quotas
@@ -237,12 +239,9 @@ class QuotaCommands:
                 if rule.unit is Unit.MONEY and rule.subject is Subject.GUILD:
                     usage = (await quotas.preview(rule)).usage
                     assert usage is not None
-                    with speaking(Language.ENGLISH):
-                        # As all of the charts: they are drawn with a font that has no other letters.
-                        label = words.allowance(rule.unit, rule.limit, rule.window)
-                    budgets.append((label, usage))
-        review = await self._services.reports.review(guild_id, user_id, days, zone, budgets)
-        return review, await self._services.reports.draw(review.report)
+                    budgets.append(usage)
+        review = await self._services.reports.review(guild_id, user_id, days, zone)
+        return review, await self._services.reports.draw(charts.drawing(review, budgets))
 
     async def pause(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/quotas pause"""

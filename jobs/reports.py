@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 from db.reports import LEDGER_COLUMNS, ReportStore
 from domain.errors import Code, InternalError, OperatorError
-from domain.quota import BUCKET_SECONDS, Subject, Unit, Usage, Window, window_start
-from domain.report import Bar, Report
+from domain.money import MicroUSD
+from domain.quota import BUCKET_SECONDS, Subject, Unit, Window, window_start
+from domain.report import Drawing
 from jobs.charts import NO_MATPLOTLIB
 
 MOST_ENTRIES: Final = 50_000
@@ -38,10 +39,18 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A report, with the members in its order."""
+    """What was painted and spent in some days."""
 
-    report: Report
-    members: tuple[int, ...]
+    zone: ZoneInfo
+    """In which they are days."""
+    days: tuple[tuple[date, int], ...]
+    """Pictures of every day, oldest first."""
+    members: tuple[tuple[int, int], ...]
+    """Those who had most, each with their pictures; none in a report about one."""
+    models: tuple[tuple[str, int], ...]
+    """Those that painted most, each with its pictures."""
+    money: tuple[tuple[date, MicroUSD], ...]
+    """Of every day; empty where nothing was paid for."""
 
 
 class Reports:
@@ -54,9 +63,7 @@ class Reports:
         self._folder = folder
         self._drawing = asyncio.Lock()
 
-    async def review(
-        self, guild_id: int, user_id: int | None, days: int, zone: ZoneInfo, budgets: Sequence[tuple[str, Usage]]
-    ) -> Review:
+    async def review(self, guild_id: int, user_id: int | None, days: int, zone: ZoneInfo) -> Review:
         """A guild's last days (today included) in its time zone, or one member's."""
         now = self._clock()
         last = now.astimezone(zone).date()
@@ -68,25 +75,16 @@ class Reports:
         money = await self._store.by_day(guild_id, subject, subject_id, Unit.MONEY, midnights)
         members = await self._store.by_member(guild_id, since, MOST_BARS) if user_id is None else []
         models = await self._store.by_model(guild_id, user_id, since, MOST_BARS)
-
-        def by_day(amounts: Sequence[int], smallest: int) -> tuple[Bar, ...]:
-            return tuple(
-                Bar(label=f"{day:%b} {day.day}", value=amount / smallest)
-                for day, amount in zip(dates, amounts, strict=True)
-            )
-
-        report = Report(
-            title=f"The last {days} days ({zone.key})",
-            days=by_day(pictures, 1),
-            members=tuple(Bar(label=f"#{rank}", value=count.amount) for rank, count in enumerate(members, start=1)),
-            models=tuple(Bar(label=str(count.key), value=count.amount) for count in models),
-            money=by_day(money, 1_000_000) if any(money) else (),
-            budgets=tuple((label, usage.used / 1e6, usage.allowed / 1e6) for label, usage in budgets),
+        return Review(
+            zone=zone,
+            days=tuple(zip(dates, pictures, strict=True)),
+            members=tuple((int(count.key), count.amount) for count in members),
+            models=tuple((str(count.key), count.amount) for count in models),
+            money=tuple(zip(dates, map(MicroUSD, money), strict=True)) if any(money) else (),
         )
-        return Review(report, tuple(int(count.key) for count in members))
 
-    async def draw(self, report: Report) -> bytes:
-        """The report as a PNG.
+    async def draw(self, drawing: Drawing) -> bytes:
+        """The charts as a PNG.
 
         Raises OperatorError (CHARTS_MISSING) without matplotlib, InternalError where the picture did not come.
         """
@@ -104,7 +102,7 @@ class Reports:
             )
             try:
                 async with asyncio.timeout(DRAWING_SECONDS):
-                    picture, _ = await process.communicate(report.model_dump_json().encode())
+                    picture, _ = await process.communicate(drawing.model_dump_json().encode())
             except TimeoutError as error:
                 raise InternalError(Code.CHARTS_FAILED) from error
             finally:

@@ -5,7 +5,7 @@ import io
 import stat
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,14 +15,14 @@ from PIL import Image
 from db.reports import LEDGER_COLUMNS, ReportStore
 from domain.errors import Code, EaselError
 from domain.job import JobState
-from domain.report import Bar, Report
 from jobs import reports
 from jobs.charts import NO_MATPLOTLIB, __main__
 from jobs.reports import Reports
 from tests.building import GUILD, USER, Clock, House, open_house
 from tests.doubles import Paint, ScriptedBackend
+from tests.jobs.test_charts import drawn
 
-REPORT = Report(title="The last 2 days", days=(Bar(label="1.3.", value=2), Bar(label="2.3.", value=0)))
+DRAWING = drawn()
 
 
 def reports_of(house: House, folder: Path) -> Reports:
@@ -40,23 +40,22 @@ async def test_days_are_those_of_the_servers_time_zone(tmp_path: Path, clock: Cl
         await house.reached((await house.ask(model="local-batch", count=4)).id, JobState.FINISHED)
         await house.ask(guild=GUILD + 1)
         of = reports_of(house, tmp_path)
-        whole = await of.review(GUILD, None, 3, ZoneInfo("Europe/Berlin"), [])
-        own = await of.review(GUILD, USER + 1, 3, ZoneInfo("Europe/Berlin"), [])
-    assert [(bar.label, bar.value) for bar in whole.report.days] == [("Mar 28", 2), ("Mar 29", 1), ("Mar 30", 4)]
-    assert whole.members == (USER, USER + 1)
-    assert [bar.value for bar in whole.report.members] == [6, 1]
-    assert [(bar.label, bar.value) for bar in whole.report.models] == [("local-batch", 4), ("local", 3)]
-    assert whole.report.money == ()
-    assert [bar.value for bar in own.report.days] == [0, 1, 0]
+        whole = await of.review(GUILD, None, 3, ZoneInfo("Europe/Berlin"))
+        own = await of.review(GUILD, USER + 1, 3, ZoneInfo("Europe/Berlin"))
+    assert whole.days == ((date(2026, 3, 28), 2), (date(2026, 3, 29), 1), (date(2026, 3, 30), 4))
+    assert whole.members == ((USER, 6), (USER + 1, 1))
+    assert whole.models == (("local-batch", 4), ("local", 3))
+    assert whole.money == ()
+    assert [pictures for _, pictures in own.days] == [0, 1, 0]
     assert own.members == ()
-    assert [(bar.label, bar.value) for bar in own.report.models] == [("local", 1)]
+    assert own.models == (("local", 1),)
 
 
-async def test_money_is_in_dollars(tmp_path: Path) -> None:
+async def test_money_is_what_was_charged_by_day(tmp_path: Path) -> None:
     async with open_house(tmp_path, {"wavespeed": ScriptedBackend("wavespeed", (Paint(),))}) as house:
         await house.reached((await house.ask("paid", count=2)).id, JobState.FINISHED)
-        review = await reports_of(house, tmp_path).review(GUILD, None, 1, ZoneInfo("UTC"), [])
-    assert [bar.value for bar in review.report.money] == [0.02]
+        review = await reports_of(house, tmp_path).review(GUILD, None, 1, ZoneInfo("UTC"))
+    assert [amount for _, amount in review.money] == [20_000]
 
 
 async def test_the_ledger_as_csv(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,9 +79,7 @@ async def test_the_ledger_as_csv(tmp_path: Path, clock: Clock, monkeypatch: pyte
 
 async def test_a_picture_comes_from_a_process_of_its_own(tmp_path: Path) -> None:
     async with open_house(tmp_path, working=False) as house:
-        budgets = (("$1.00 a day", 1.5, 1.0), ("$0.00 a day", 0.0, 0.0))
-        full = REPORT.model_copy(update={"members": (Bar(label="$x^$", value=1),), "budgets": budgets})
-        picture = await reports_of(house, tmp_path).draw(full)
+        picture = await reports_of(house, tmp_path).draw(DRAWING)
     with Image.open(io.BytesIO(picture)) as image:
         assert image.format == "PNG"
         assert image.width > 500
@@ -104,7 +101,7 @@ async def test_a_child_that_draws_nothing(
     monkeypatch.setattr(reports.sys, "executable", str(child))  # type: ignore[attr-defined]
     async with open_house(tmp_path / "data", working=False) as house:
         with pytest.raises(EaselError) as failed:
-            await reports_of(house, tmp_path).draw(REPORT)
+            await reports_of(house, tmp_path).draw(DRAWING)
     assert failed.value.code is code
 
 
@@ -116,11 +113,11 @@ async def test_a_child_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(reports, "DRAWING_SECONDS", 0.05)
     async with open_house(tmp_path / "data", working=False) as house:
         with pytest.raises(EaselError) as failed:
-            await reports_of(house, tmp_path).draw(REPORT)
+            await reports_of(house, tmp_path).draw(DRAWING)
     assert failed.value.code is Code.CHARTS_FAILED
 
 
 def test_without_matplotlib_the_child_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(REPORT.model_dump_json().encode())))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(DRAWING.model_dump_json().encode())))
     assert __main__.main() == NO_MATPLOTLIB
