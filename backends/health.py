@@ -11,7 +11,7 @@ from domain.job import Failure
 
 def down(problem: EaselError, slots: int) -> Health:
     """No call goes to it, for this reason."""
-    return Health(HealthState.DOWN, slots, problem=Failure(problem.code, problem.parameters))
+    return Health(HealthState.DOWN, slots, problem=Failure.of(problem))
 
 
 class KeptHealth:

@@ -259,7 +259,7 @@ class OpenAIImagesBackend:
             invalid = server.api.invalid(f"its picture cannot be fetched: {error.reason}")
             if len(call.pictures) == 1:
                 raise BackendFailed(invalid, cost) from None
-            return PictureFailed(picture.index, Failure(invalid.code, invalid.parameters), cost)
+            return PictureFailed(picture.index, Failure.of(invalid), cost)
         return Made(index=picture.index, path=path, seconds=seconds, cost=cost)
 
 

@@ -310,12 +310,12 @@ class RunwareBackend:
         cost = call.offer.price_of(call.request) if result.cost is None else _micro(result.cost)
         if result.output is None:
             error = self._api.invalid("it says success and names no picture")
-            return PictureFailed(picture.index, Failure(error.code, error.parameters), cost)
+            return PictureFailed(picture.index, Failure.of(error), cost)
         try:
             path = await self._outputs.save(result.output, call.workspace, str(picture.index))
         except OutputUnusable as unusable:
             error = self._api.invalid(f"its picture cannot be fetched: {unusable.reason}")
-            return PictureFailed(picture.index, Failure(error.code, error.parameters), cost)
+            return PictureFailed(picture.index, Failure.of(error), cost)
         return Made(
             index=picture.index,
             path=path,
@@ -332,7 +332,7 @@ class RunwareBackend:
             raise self._api.unknown("it knows no such task, or says nothing about it")
         if len(following.left) == len(call.pictures):
             raise BackendFailed(following.failure)
-        failure = Failure(following.failure.code, following.failure.parameters)
+        failure = Failure.of(following.failure)
         return [PictureFailed(picture.index, failure, FREE) for picture in following.left]
 
     # Health.

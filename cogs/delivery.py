@@ -133,7 +133,7 @@ class Delivery(commands.Cog):
             return
         except UserError as gone:
             # The file was removed before it could be posted.
-            await self._give_up(job, Failure(gone.code, gone.parameters))
+            await self._give_up(job, Failure.of(gone))
             return
         if job.card is not None and result.message_id == job.card.message_id:
             await self._services.outbox.posted(job.id, result)

@@ -7,8 +7,9 @@ refuses any other transition, and the crash tests walk the table.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
-from domain.errors import Code, Parameter
+from domain.errors import Code, EaselError, Parameter
 from domain.guild import OUTSIDE
 from domain.language import Language
 from domain.money import MicroUSD
@@ -88,6 +89,11 @@ class Failure:
 
     code: Code
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: EaselError) -> Self:
+        """What the error says, without its kind."""
+        return cls(error.code, error.parameters)
 
 
 @dataclass(frozen=True, slots=True)

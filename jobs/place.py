@@ -104,7 +104,7 @@ def is_lasting(health: Health) -> bool:
 
 def judge(breaker: Breaker, ended: CallEnded) -> None:
     """Tell the breaker of a call that ended so."""
-    problem = Failure(ended.error.code, ended.error.parameters)
+    problem = Failure.of(ended.error)
     match ended:
         case BackendUnavailable() if problem.code is Code.BACKEND_RATE_LIMITED:
             pass

@@ -81,7 +81,7 @@ class Record:
         still = self._still(indexes)
         if not still:
             return
-        failure = Failure(error.code, error.parameters)
+        failure = Failure.of(error)
         async with self._step() as tx:
             await self._workshop.jobs.end_tasks(tx, self._job.id, still, state, failure, cost)
             self._note(still, state)

@@ -212,7 +212,7 @@ class JobRun:
             return await self._ended(indexes, ended)
         except TimeoutError:
             late = EaselError(Code.DEADLINE_PASSED, seconds=round(self._offer.deadline_seconds))
-            self._workshop.fleet.hung(self._place, Failure(late.code, late.parameters))
+            self._workshop.fleet.hung(self._place, Failure.of(late))
             await self._record.lost(indexes, late, self._price)
         except Exception:
             # The boundary of one job: whatever broke in it, the other jobs go on.
@@ -240,7 +240,7 @@ class JobRun:
                 self._workshop.fleet.lost(self._place)
                 self._worker_died = ended
             case RequestRefused():
-                failure = Failure(ended.error.code, ended.error.parameters)
+                failure = Failure.of(ended.error)
                 if await self._goes_elsewhere(failure):
                     await record.turn_down(indexes, failure)
                 else:
@@ -365,7 +365,7 @@ class JobRun:
             return
         ended = self._worker_died or self._unavailable
         error = ended.error if ended else EaselError(Code.TOO_MANY_STARTS, starts=MAX_STARTS)
-        failure = self._record.turned_down or Failure(error.code, error.parameters)
+        failure = self._record.turned_down or Failure.of(error)
         await jobs.end_tasks(tx, self.job_id, [task.index for task in tasks], TaskState.FAILED, failure)
 
     def _again(self, state: JobState, *, at_once: bool) -> tuple[int, bool] | None:

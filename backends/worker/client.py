@@ -145,7 +145,7 @@ class WorkerBackend:
             except (RequestRefused, BackendFailed) as ended:
                 if alone:
                     raise
-                yield PictureFailed(picture.index, Failure(ended.error.code, ended.error.parameters))
+                yield PictureFailed(picture.index, Failure.of(ended.error))
 
     async def _make(self, call: Call, picture: Picture) -> Events:
         body = await asyncio.to_thread(self._body, call, picture)
@@ -351,4 +351,4 @@ def _figures(body: FiguresBody) -> Figures:
 
 
 def _down(problem: EaselError) -> Health:
-    return Health(HealthState.DOWN, slots=1, problem=Failure(problem.code, problem.parameters))
+    return Health(HealthState.DOWN, slots=1, problem=Failure.of(problem))
