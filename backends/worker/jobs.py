@@ -10,14 +10,14 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
 from PIL import Image
 
-from backends.worker.engine.interface import Cancelled, Engine, MakeEngine, Painted, Preview
+from backends.worker.engine.interface import Cancelled, Engine, MakeEngine, Painted, Preview, WarmsUp
 from backends.worker.protocol import (
     ErrorEvent,
     JobBody,
@@ -94,9 +94,16 @@ class _Watch:
 class JobQueue:
     """Runs jobs one at a time on the engine's thread; the event loop stays free."""
 
-    def __init__(self, make_engine: MakeEngine, weights_bytes: int, max_waiting: int) -> None:
+    def __init__(
+        self,
+        make_engine: MakeEngine,
+        weights_bytes: int,
+        max_waiting: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """``weights_bytes``: how much there is to load, for the estimate. ``max_waiting``: jobs behind the one
-        that computes."""
+        that computes. ``clock``: seconds, for the estimate."""
+        self._clock = clock
         self._make_engine = make_engine
         self._expected_seconds = 5 + weights_bytes / READ_BYTES_PER_SECOND
         self._max_waiting = max_waiting
@@ -106,7 +113,7 @@ class JobQueue:
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "engine")
         self._deliveries: set[asyncio.Task[None]] = set()
-        self._started = time.monotonic()
+        self._started = clock()
         self.busy_seconds = 0.0
         """Spent on jobs that are over."""
         self.engine: Engine | None = None
@@ -125,8 +132,15 @@ class JobQueue:
 
     @property
     def loading_seconds(self) -> float:
-        """An estimate of what remains."""
-        return max(1.0, round(self._expected_seconds - (time.monotonic() - self._started), 1))
+        """An estimate of what remains until the first job: weights to read, and what is compiled for them then.
+
+        What takes longer than expected is expected to take a tenth longer still, and never to be done in a moment.
+        """
+        expected = self._expected_seconds
+        if isinstance(self.engine, WarmsUp):
+            expected += self.engine.warm_up_seconds
+        taken = self._clock() - self._started
+        return max(1.0, round(expected - taken if taken < expected else taken / 10, 1))
 
     def submit(self, job: Job) -> None:
         """Take a job in. Raises QueueFull."""

@@ -88,4 +88,14 @@ class Measured(Protocol):
         ...
 
 
+@runtime_checkable
+class WarmsUp(Protocol):
+    """An engine that does something after its weights are there and before the first job."""
+
+    @property
+    def warm_up_seconds(self) -> float:
+        """How long that takes for all models, by estimate."""
+        ...
+
+
 MakeEngine = Callable[[], Engine]

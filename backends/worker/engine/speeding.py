@@ -23,6 +23,14 @@ PaintOnce = Callable[[JobBody, Image.Image], object]
 
 WARM_UP_STEPS: Final = 4
 """So many does a recorded shape need to be compared with a computed one and played once."""
+COMPILING_SECONDS: Final = 90.0
+"""For what a waiting card says, of one model: its blocks and the decoder in three kinds of size. Not measured on a GPU;
+torch's own figure for Flux's blocks in one size, on an H100, is 9.6 s."""
+
+
+def warm_up_seconds(speed: LocalSpeed, device: torch.device) -> float:
+    """How long one model's warm-up takes, by estimate."""
+    return COMPILING_SECONDS if means(speed, Hardware.of(device)).compiled else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from backends.worker.engine.placement import place
 from backends.worker.engine.preview import PreviewThread
 from backends.worker.engine.refining import Relay, first_refined_step
 from backends.worker.engine.schedulers import Scheduler
-from backends.worker.engine.speeding import WarmUp, speed_up
+from backends.worker.engine.speeding import WarmUp, speed_up, warm_up_seconds
 from backends.worker.loras import LoraFolder
 from backends.worker.protocol import FiguresBody, JobBody, LookupsBody
 from backends.worker.variants import LocalModel, Variant
@@ -99,6 +99,11 @@ class TorchEngine:
         name = "CPU" if self._device.type == "cpu" else torch.cuda.get_device_name(self._device)
         done = dict.fromkeys(one.words for one in self._accelerations.values() if one.words)
         return f"{name} ({'; '.join(done)})" if done else name
+
+    @property
+    def warm_up_seconds(self) -> float:
+        """Of all models, by estimate."""
+        return len(self._models) * warm_up_seconds(self._speed, self._device)
 
     def figures(self) -> FiguresBody:
         """Memory of the GPU (or of this process) and how often the prompts' embeddings were there."""
