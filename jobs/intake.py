@@ -4,6 +4,7 @@ Cheap checks first, then the quote, then one transaction in which quota is reser
 is refused leaves no trace.
 """
 
+import asyncio
 import math
 import secrets
 import uuid
@@ -132,9 +133,7 @@ class Intake:
         answered: Unconfirmed | None,
     ) -> Admission:
         request = _checked(request)
-        if is_paused(self._settings.easel_data_dir):
-            raise OperatorError(Code.PAUSED_BY_OPERATOR)
-        self._pictures.check_space()
+        await asyncio.to_thread(self._check_folder)
         let_in = await self._doorkeeper.look(request, asker)
         request = let_in.request
         quote = self._estimates.quote(request, allowed(let_in.settings, let_in.narrowed(self._able(request))))
@@ -154,6 +153,12 @@ class Intake:
         if standing is None:
             return Admission(job, 1, 0.0)
         return Admission(job, standing.position, standing.wait_seconds)
+
+    def _check_folder(self) -> None:
+        # Asks the disk, which may be somewhere else and slow.
+        if is_paused(self._settings.easel_data_dir):
+            raise OperatorError(Code.PAUSED_BY_OPERATOR)
+        self._pictures.check_space()
 
     async def _take_in(
         self,

@@ -1,6 +1,7 @@
 """Who waits for an answer waits for nobody's picture: what computes or reads a disk does so off the event loop."""
 
 import hashlib
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -95,8 +96,11 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
         (Image.Image, "resize"),
         (Image.Image, "convert"),
         (ImageFile.ImageFile, "load"),
+        # These are in no audit event.
+        (shutil, "disk_usage"),
+        (Path, "stat"),
     ):
-        monkeypatch.setattr(owner, name, noted(f"PIL's {name}", getattr(owner, name)))
+        monkeypatch.setattr(owner, name, noted(f"{owner.__name__}.{name}", getattr(owner, name)))
     _watches.append(watch)
     yield watch
     _watches.remove(watch)
@@ -104,7 +108,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
 
 def test_what_is_watched_for_is_seen(watch: Watch, bot_like: Callable[[], None]) -> None:
     bot_like()
-    assert [found.partition(": ")[2].partition(" ")[0] for found in watch.found] == ["open", "PIL's", "hashing"]
+    assert [found.partition(": ")[2].partition(" ")[0] for found in watch.found] == ["open", "PIL.Image.new", "hashing"]
 
 
 @pytest.fixture
