@@ -24,6 +24,7 @@ from domain.quota import Subject, Unit
 from domain.request import ImageRequest, Kind
 from jobs.events import StateChanged
 from jobs.heart import Heart, open_heart
+from jobs.metrics import Metrics
 from jobs.moderation import Moderator, WordModerator
 from jobs.quotas import Asker
 from jobs.rests import Rests
@@ -140,6 +141,20 @@ class House(Heart):
     async def spent(self) -> tuple[int, int]:
         """The money that all servers together have used and hold."""
         return await self.counted(Unit.MONEY, Subject.OPERATOR, 0)
+
+
+def metrics_of(house: House) -> Metrics:
+    """What a bot with this heart would tell."""
+    return Metrics(
+        database=house.database,
+        jobs=house.jobs,
+        ledger=house.ledger,
+        fleet=house.fleet,
+        events=house.events,
+        clock=house.clock,
+        daily_budget=house.settings.daily_budget,
+        version="1.2.3",
+    )
 
 
 async def cancelled_at(number: int, work: Coroutine[Any, Any, object]) -> bool:

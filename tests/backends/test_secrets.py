@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from backends.base import CallEnded
+from backends.base import Call, CallEnded
 from backends.clock import Clock
+from backends.runware import RunwareBackend
 from backends.wavespeed import WaveSpeedBackend
 from config.loading import load
 from domain.errors import Code, OperatorError
@@ -36,14 +37,36 @@ FAULTS = [
 ]
 
 
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Everything that is logged, however little it matters."""
+    for name in (None, "httpx", "httpcore", "asyncio", "backends"):
+        caplog.set_level(logging.DEBUG, name)
+    return caplog
+
+
+async def said_of(backend: WaveSpeedBackend | RunwareBackend, call: Call) -> list[str]:
+    """What anybody could read of a call: its events or its error, and how the backend is."""
+    said = []
+    try:
+        said.append(repr(await collect(backend.run(call))))
+    except CallEnded as ended:
+        said.append("".join(traceback.format_exception(ended)))
+        said.append(repr(ended) + str(ended) + repr(ended.error) + str(ended.error))
+    return [*said, repr(await backend.health())]
+
+
+def is_nowhere(said: list[str], backend: WaveSpeedBackend | RunwareBackend, log: pytest.LogCaptureFixture) -> bool:
+    inside = [repr(backend), repr(vars(backend)), repr(vars(backend._api)), repr(vars(backend._outputs))]
+    assert "HTTP Request: POST" in log.text
+    return all(CANARY not in text for text in (*said, *inside, log.text))
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "fine" if fault is None else str(fault.status))
 async def test_the_key_is_nowhere(
-    clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: Fault | None
+    clock: FakeClock, tmp_path: Path, log: pytest.LogCaptureFixture, fault: Fault | None
 ) -> None:
-    caplog.set_level(logging.DEBUG)
-    for name in ("httpx", "httpcore", "asyncio", "backends"):
-        caplog.set_level(logging.DEBUG, name)
-    seen: list[str] = []
+    said: list[str] = []
     server = WaveSpeedServer(key=CANARY)
     async with server, wavespeed(server, clock, api_key=SecretStr(CANARY)) as backend:
         for route in ("upload", "submit", "result", "balance"):
@@ -51,46 +74,25 @@ async def test_the_key_is_nowhere(
                 server.fail(route, fault)
             server.set_plan(error=f"failed for {CANARY}", statuses=("failed",) if route == "result" else ("completed",))
             backend._api.limit = type(backend._api.limit)(Clock(clock.now, clock.sleep))
-            try:
-                events = await collect(backend.run(make_call(offer("wavespeed:hidream-e1-full"), tmp_path)))
-                seen.append(repr(events))
-            except CallEnded as ended:
-                seen.append("".join(traceback.format_exception(ended)))
-                seen.append(repr(ended) + str(ended) + repr(ended.error) + str(ended.error))
-            seen.append(repr(await backend.health()))
+            said += await said_of(backend, make_call(offer("wavespeed:hidream-e1-full"), tmp_path))
             clock.time += 100
-        seen += [repr(backend), repr(vars(backend)), repr(vars(backend._api)), repr(vars(backend._outputs))]
-    seen.append(caplog.text)
-    assert "HTTP Request: POST" in caplog.text
-    assert all(CANARY not in text for text in seen)
+        assert is_nowhere(said, backend, log)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "fine" if fault is None else str(fault.status))
 async def test_the_key_of_runware_is_nowhere_either(
-    clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: Fault | None
+    clock: FakeClock, tmp_path: Path, log: pytest.LogCaptureFixture, fault: Fault | None
 ) -> None:
-    caplog.set_level(logging.DEBUG)
-    for name in ("httpx", "httpcore", "asyncio", "backends"):
-        caplog.set_level(logging.DEBUG, name)
-    seen: list[str] = []
+    said: list[str] = []
     server = RunwareServer(key=CANARY)
     async with server, runware(server, clock, api_key=SecretStr(CANARY)) as backend:
         for route in ("submit", "poll", "account"):
             if fault is not None:
                 server.fail(route, fault)
             server.plan = RunwarePlan(message=f"failed for {CANARY}", failures=(0,) if route == "poll" else ())
-            call = make_call(offer("runware:hidream-i1-full"), tmp_path, submission=route)
-            try:
-                seen.append(repr(await collect(backend.run(call))))
-            except CallEnded as ended:
-                seen.append("".join(traceback.format_exception(ended)))
-                seen.append(repr(ended) + str(ended) + repr(ended.error) + str(ended.error))
-            seen.append(repr(await backend.health()))
+            said += await said_of(backend, make_call(offer("runware:hidream-i1-full"), tmp_path, submission=route))
             clock.time += 100
-        seen += [repr(backend), repr(vars(backend)), repr(vars(backend._api)), repr(vars(backend._outputs))]
-    seen.append(caplog.text)
-    assert "HTTP Request: POST" in caplog.text
-    assert all(CANARY not in text for text in seen)
+        assert is_nowhere(said, backend, log)
 
 
 @pytest.mark.parametrize("key", [f"{CANARY}\n", f"{CANARY} x", f"{CANARY}é", f"\x00{CANARY}"])

@@ -14,23 +14,13 @@ from domain.job import Failure, JobState
 from jobs import checkup
 from jobs.checkup_running import SUBJECT, examine_running
 from jobs.findings import Finding
-from jobs.metrics import Metrics
 from jobs.monitoring import monitoring
-from tests.building import House, open_house
+from tests.building import House, metrics_of, open_house
 from tests.doubles import Paint, ScriptedBackend
 
 
 async def said_by(house: House) -> list[Finding]:
-    metrics = Metrics(
-        database=house.database,
-        jobs=house.jobs,
-        ledger=house.ledger,
-        fleet=house.fleet,
-        events=house.events,
-        clock=house.clock,
-        daily_budget=house.settings.daily_budget,
-        version="1",
-    )
+    metrics = metrics_of(house)
     async with monitoring(metrics, dict, ListenAddress(LOOPBACK, 0)) as port:
         # A bot that listens everywhere is asked on loopback.
         return [finding async for finding in examine_running(ListenAddress("0.0.0.0", port))]

@@ -17,7 +17,7 @@ from domain.errors import Code, InternalError, OperatorError
 from domain.job import JobState
 from jobs.metrics import DAY_SECONDS, GuildClasses, Metrics, Probes
 from jobs.monitoring import monitoring
-from tests.building import House, open_house
+from tests.building import House, metrics_of, open_house
 from tests.doubles import Paint, ScriptedBackend, Steps
 
 ROOT = Path(__file__).parents[2]
@@ -26,16 +26,7 @@ FAILED = BackendFailed(InternalError(Code.BACKEND_FAILED, backend="worker"))
 
 @asynccontextmanager
 async def counted(house: House) -> AsyncIterator[Metrics]:
-    metrics = Metrics(
-        database=house.database,
-        jobs=house.jobs,
-        ledger=house.ledger,
-        fleet=house.fleet,
-        events=house.events,
-        clock=house.clock,
-        daily_budget=house.settings.daily_budget,
-        version="1.2.3",
-    )
+    metrics = metrics_of(house)
     following = asyncio.create_task(metrics.follow())
     await asyncio.sleep(0)
     try:
