@@ -1,21 +1,13 @@
 """The real bot as a process of its own listens for webhooks, and a vendor's stand-in calls it."""
 
-import socket
-
 import aiohttp
 import pytest
 
 from domain.job import JobState
 from tests.crash.stage import Stage
 from tests.crash.test_every_edge import imagine
+from tests.ports import free_port
 from tests.servers.runware import RunwareServer
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def listening(stage: Stage) -> None:

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.worker.conftest import ROOT
 
 STARTING_SECONDS = 300
@@ -18,7 +19,7 @@ class Worker:
     def __init__(self, folder: Path, **settings: str) -> None:
         self._log = folder / "worker.log"
         self._settings = settings
-        self._port = 0
+        self._port = free_port()
         self._process: asyncio.subprocess.Process | None = None
 
     @property

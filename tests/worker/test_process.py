@@ -68,7 +68,10 @@ async def running(process: WorkerProcess) -> AsyncIterator[WorkerProcess]:
 
 
 def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 async def test_a_killed_worker_is_worker_died_and_another_one_takes_its_place(tmp_path: Path) -> None:
