@@ -24,6 +24,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from domain.errors import Code, OperatorError, UserError
 from domain.job import StoredPicture
 from domain.request import InputPicture, PictureFormat
+from jobs.colours import in_srgb, profile_of, to_srgb
 from jobs.picture_threads import PictureThreads
 
 MAX_INPUT_BYTES: Final = 25 * 1024 * 1024
@@ -183,6 +184,7 @@ class Pictures:
                 and image.mode == "RGB"
                 and wanted is PictureFormat.JPEG
                 and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+                and to_srgb(profile_of(image), image.mode) is None
             )
             if not keeps_tables:
                 image = _upright(image)
@@ -263,20 +265,23 @@ def _damage_told() -> Iterator[None]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The pixels as a viewer shows them, as RGB; transparency is laid on white."""
+    """The pixels as a viewer shows them, as RGB in sRGB; transparency is laid on white."""
+    profile = profile_of(image)
     upright = ImageOps.exif_transpose(image)
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-        opaque = Image.new("RGBA", upright.size, "white")
-        opaque.alpha_composite(upright.convert("RGBA"))
-        return opaque.convert("RGB")
+        seen = upright.convert("RGBA")
+        colours = in_srgb(seen.convert("L" if upright.mode in ("L", "LA") else "RGB"), profile)
+        opaque = Image.new("RGB", upright.size, "white")
+        opaque.paste(colours, mask=seen.getchannel("A"))
+        return opaque
     if upright.mode.startswith("I;16") or upright.mode == "I":
-        return upright.convert("I").point([value / 257 for value in range(65536)], "L").convert("RGB")
-    return upright.convert("RGB")
+        return in_srgb(upright.convert("I").point([value / 257 for value in range(65536)], "L"), profile)
+    return in_srgb(upright if upright.mode in ("L", "CMYK") else upright.convert("RGB"), profile)
 
 
 def _encode(image: Image.Image, wanted: PictureFormat, *, quality: int = 95, keeps_tables: bool = False) -> bytes:
     buffer = io.BytesIO()
-    # A fresh copy carries no EXIF, no text chunks, no colour profile: pixels alone.
+    # A fresh copy carries no EXIF, no text chunks, no colour profile: pixels alone, in sRGB.
     if keeps_tables:
         image.info = {}
         image.save(buffer, "JPEG", quality="keep", exif=b"", comment=b"", icc_profile=None)
