@@ -6,6 +6,7 @@ from domain.job import Job, JobState
 from jobs.variations import Strength
 from sandbox import Sandbox
 from sandbox.hands import Hands
+from sandbox.invocation import Invocation
 from sandbox.model import Message
 from tests.doubles import Accept, Paint, ScriptedBackend
 from tests.e2e.conftest import Bot, bot_with
@@ -26,6 +27,13 @@ async def pressed(bot: Bot, sandbox: Sandbox, who: Hands, message: Message, butt
     known = await bot.jobs_of(who.id)
     await (await who.click(message, button)).response()
     return await posted(bot, sandbox, who, known)
+
+
+async def told(sandbox: Sandbox, answer: Invocation, words: str) -> None:
+    """Wait for what is said after the answer, to its person alone."""
+    await sandbox.wait_until(lambda: bool(answer.followups), what=words)
+    assert answer.followups[0].is_ephemeral
+    assert words in answer.followups[0].text
 
 
 async def test_varied_pictures_keep_their_seeds_and_get_some_of_another_s_noise(
@@ -117,9 +125,7 @@ async def test_a_backend_that_cannot_blend_goes_on_with_the_seeds_that_follow_an
             result, varied = await posted(bot, sandbox, bob, known)
             assert "Seed 9 to 10" in result.text
             assert varied.request.variations == ()
-            await sandbox.wait_until(lambda answer=answer: bool(answer.followups), what="the word why")
-            assert answer.followups[0].is_ephemeral
-            assert "wavespeed can't blend one seed with another" in answer.followups[0].text
+            await told(sandbox, answer, "wavespeed can't blend one seed with another")
 
 
 async def test_a_button_of_an_earlier_version_goes_on_with_the_seeds_that_follow(bot: Bot, sandbox: Sandbox) -> None:

@@ -64,7 +64,7 @@ def test_whatever_is_drawn_has_no_boxes(language: Language) -> None:
 def test_without_a_font_for_its_letters_a_language_gives_way_to_english(
     language: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(charts.FAMILIES, language, ("No such font",))  # type: ignore[arg-type]
+    monkeypatch.setitem(charts.FAMILIES, language, ("No such font",))
     figure = charts.figure_of(drawn(language))
     assert WORDS[Language.ENGLISH] in texts(figure)
     assert WORDS[language] not in texts(figure)
@@ -72,7 +72,7 @@ def test_without_a_font_for_its_letters_a_language_gives_way_to_english(
 
 @pytest.mark.parametrize("language", charts.FAMILIES)
 def test_with_a_font_for_its_letters_a_language_is_kept(language: Language, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(charts.FAMILIES, language, ("No such font", "DejaVu Serif"))  # type: ignore[arg-type]
+    monkeypatch.setitem(charts.FAMILIES, language, ("No such font", "DejaVu Serif"))
     assert charts.readable(drawn(language)) == (report(language), ["DejaVu Serif", "DejaVu Sans"])
 
 
