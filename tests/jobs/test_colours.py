@@ -104,7 +104,8 @@ async def colour_of(pictures: Pictures, data: bytes) -> tuple[int, int, int]:
 async def test_colours_are_converted_from_the_profile_to_srgb(
     pictures: Pictures, primaries: tuple[tuple[float, float, float], ...], kind: str
 ) -> None:
-    exact = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
+    lossless: dict[str, dict[str, Any]] = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
+    exact = lossless.get(kind, {})
     for colour in COLOURS:
         data = encoded(Image.new("RGB", (32, 32), colour), kind, icc_profile=matrix_profile(primaries), **exact)
         assert await colour_of(pictures, data) == pytest.approx(as_srgb(colour, primaries), abs=3)
