@@ -79,10 +79,7 @@ def quota_exceeded(given: Parameters) -> str:
         count=left if unit is Unit.IMAGES else 2,
     )
     rule = int(given.get("rule", 0))
-    if rule:
-        which = say("This is rule `{rule}` of /quotas list.", rule=rule)
-    else:
-        which = say("The operator has set this.")
+    which = say("This is rule `{rule}` of /quotas list.", rule=rule) if rule else say("The operator has set this.")
     # Where nothing is allowed at all, there is nothing to wait for.
     more = more_to_come(given) if limit else say("It holds until an admin changes it.")
     return words.sentences(exceeded, which, more)

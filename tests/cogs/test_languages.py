@@ -124,8 +124,10 @@ def test_every_sentence_is_translated(language: Language) -> None:
 def test_translations_keep_the_values_and_the_markdown(language: Language) -> None:
     for message in translated_messages(catalogue(language)):
         english = message.id if isinstance(message.id, str) else message.id[1]
-        for form in forms(message):
-            assert placeholders(form) - FREE == placeholders(english) - FREE, form
+        for index, form in enumerate(forms(message)):
+            # "The last day" need not say that it is one.
+            free = FREE | {"count"} if index < len(forms(message)) - 1 else FREE
+            assert placeholders(form) - free == placeholders(english) - free, form
             for mark in ("`", "**"):
                 assert form.count(mark) == english.count(mark), form
             assert form.strip() == form or form in (" ", ""), repr(form)

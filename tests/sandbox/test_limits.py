@@ -213,14 +213,16 @@ async def test_modals_have_limits_of_their_own(sandbox: Sandbox, rest: Rest) -> 
     path = f"/interactions/{used.interaction.id}/{used.interaction.token}/callback"
     field = row({"type": 4, "custom_id": "t", "label": "Text", "style": 1})
     good = {"title": "T", "custom_id": "m", "components": [field]}
-    fields = [{**field["components"][0], **change} for change in ({"max_length": 2, "value": "xyz"}, {"max_length": 0})]
-    for change in (
+    limits: list[dict[str, Any]] = [{"max_length": 2, "value": "xyz"}, {"max_length": 0}]
+    fields = [{**field["components"][0], **limit} for limit in limits]
+    changes: list[dict[str, Any]] = [
         {"title": "x" * 46},
         {"custom_id": ""},
         {"components": [field] * 6},
         {"components": [field] * 2},
         *({"components": [row(wrong)]} for wrong in fields),
-    ):
+    ]
+    for change in changes:
         assert (await rest("POST", path, {"type": 9, "data": good | change}))[1]["code"] == 50035
     assert (await rest("POST", path, {"type": 9, "data": good}))[0] == 204
 
