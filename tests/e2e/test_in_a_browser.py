@@ -14,6 +14,7 @@ if not CHROMIUM.exists() and os.environ.get("CI") != "true":
     pytest.skip(f"{CHROMIUM} is not installed", allow_module_level=True)
 
 
+@pytest.mark.slow
 def test_type_imagine_see_progress_and_picture_reroll_it_and_edit_one_of_your_own(tmp_path: Path) -> None:
     own = tmp_path / "mine.png"
     Image.new("RGB", (200, 200), (220, 40, 40)).save(own)

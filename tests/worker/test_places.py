@@ -50,6 +50,7 @@ def all_up(health: dict[str, Health]) -> bool:
     return all(found.state is HealthState.UP for found in health.values())
 
 
+@pytest.mark.slow
 async def test_workers_are_killed_and_every_job_is_painted_and_charged_once(
     workers: tuple[Worker, Worker], tmp_path: Path
 ) -> None:
