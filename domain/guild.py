@@ -18,7 +18,7 @@ MAX_BLOCKED_WORD: Final = 60
 """Characters of a word or phrase that is blocked."""
 MAX_BLOCKED_WORDS: Final = 200
 MAX_BLOCKED_PATTERNS: Final = 50
-OUTSIDE: Final = 1
+OUTSIDE: Final = -1
 """Stands for everywhere outside the servers that have the bot: its own conversations, and where a person's account
 brings it. For quotas and the fair order, all of these together are like one server; no guild of Discord's has this id.
 """
