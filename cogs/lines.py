@@ -41,9 +41,12 @@ class JobCommands:
     async def queue(self, interaction: Interaction, values: Mapping[str, object]) -> None:
         """/queue"""
         guild_id = check_context(interaction, self._services.settings)
-        open_jobs = await in_time(interaction, self._services.jobs.open_in(guild_id), private=True)
-        line = [standing for standing in await self._services.queue.line() if standing.guild_id == guild_id]
+        line = await in_time(interaction, self._services.queue.line(), private=True)
+        # The line first: who is started between the two looks stands in one of them, then.
+        open_jobs = await self._services.jobs.open_in(guild_id)
         under_way = [job for job in open_jobs if job.state in UNDER_WAY]
+        started = {job.id for job in under_way}
+        line = [one for one in line if one.guild_id == guild_id and one.job_id not in started]
         # What is asked for in channels that the member can't read is counted, but not shown.
         readable = {job.id: job for job in open_jobs if can_see(interaction, job)}
         offering = self._services.offering
