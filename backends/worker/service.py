@@ -26,7 +26,7 @@ from domain.errors import Code, UserError
 
 log = logging.getLogger(__name__)
 
-ENGINE_VERSION: Final = "2"
+ENGINE_VERSION: Final = "3"
 """Changes when the same seed may give other pixels."""
 MAX_BODY_BYTES: Final = 40 << 20
 MAX_WAITING: Final = 8
