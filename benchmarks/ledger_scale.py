@@ -112,12 +112,8 @@ async def measure(rows: int, jobs: int, console: Console, *, plans: bool) -> dic
             users = iter(range(10_000, 20_000))
             found = {
                 "/quota": await median(lambda: house.quotas.usage(asker)),
-                "/usage, a member's 30 days": await median(
-                    lambda: reports.review(GUILD, USER, 30, ZoneInfo("UTC"), [])
-                ),
-                "/usage, a server's 30 days": await median(
-                    lambda: reports.review(GUILD, None, 30, ZoneInfo("UTC"), [])
-                ),
+                "/usage, a member's 30 days": await median(lambda: reports.review(GUILD, USER, 30, ZoneInfo("UTC"))),
+                "/usage, a server's 30 days": await median(lambda: reports.review(GUILD, None, 30, ZoneInfo("UTC"))),
                 # Last: it adds to the line.
                 "intake": await median(lambda: house.ask(user=next(users))),
             }
