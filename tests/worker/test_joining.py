@@ -33,7 +33,7 @@ def test_an_address_is_a_host_and_a_port(address: str) -> None:
 
 def test_the_first_machines_token_is_needed() -> None:
     with pytest.raises(OperatorError) as raised:
-        cluster.join_cluster(Settings(), ROOT, "127.0.0.1:6379")
+        cluster.join_cluster(Settings.model_validate({}), ROOT, "127.0.0.1:6379")
     assert raised.value.parameters["setting"] == "EASEL_WORKER_TOKEN"
 
 
