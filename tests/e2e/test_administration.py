@@ -162,7 +162,7 @@ async def test_caps_and_the_price_that_is_asked_about(bot: Bot, sandbox: Sandbox
 
 
 async def test_a_paused_server_says_so(bot: Bot, sandbox: Sandbox) -> None:
-    assert "nothing new" in await told(sandbox, "quotas pause")
+    assert "no new jobs" in await told(sandbox, "quotas pause")
     assert "admins of this server have paused" in await told(sandbox, "imagine", "alice", prompt="a red circle")
     await nothing_happened(bot, sandbox, sandbox.user("alice"))
     assert "again" in await told(sandbox, "quotas resume")

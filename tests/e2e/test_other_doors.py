@@ -83,7 +83,7 @@ async def test_a_link_to_a_result_is_as_good_as_an_upload(bot: Bot, sandbox: San
         ("https://user@cdn.discordapp.com/cat.png", "Discord's own"),
         ("file:///etc/passwd", "Discord's own"),
         ("https://discord.com/channels/1/2/3", "no picture"),
-        ("https://discord.com/channels/@me/2/3", "Discord's own"),
+        ("https://discord.com/channels/@me/2/3", "no picture"),
         ("x", "Discord's own"),
     ],
 )
