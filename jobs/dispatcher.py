@@ -62,6 +62,7 @@ class Dispatcher:
         self._runs: dict[str, JobRun] = {}
         self._followers: set[asyncio.Task[None]] = set()
         self._resuming: set[asyncio.Task[None]] = set()
+        self._starting: asyncio.Task[bool] | None = None
         self._left: dict[str, float] = {}
         """Jobs that an error left as they were -> when (loop time) to go on with them."""
         self._wake = asyncio.Event()
@@ -94,6 +95,8 @@ class Dispatcher:
                 yield
             finally:
                 await _stopped(taking)
+                if self._starting is not None:
+                    await asyncio.wait([self._starting])
                 await self._hand_back()
         finally:
             await _stopped(watching)
@@ -220,6 +223,11 @@ class Dispatcher:
         return now - waiting.created_at / 1000 < AFFINITY_SECONDS and self._swaps(job, choice)
 
     async def _start(self, asked: Job, waiting: Waiting, clocks: FairClocks, choice: Choice) -> bool:
+        """Start the job, to the end even where the dispatcher is stopped: what is written as begun is followed."""
+        self._starting = asyncio.create_task(self._begin(asked, waiting, clocks, choice))
+        return await asyncio.shield(self._starting)
+
+    async def _begin(self, asked: Job, waiting: Waiting, clocks: FairClocks, choice: Choice) -> bool:
         workshop, offer = self._workshop, choice.offer
         place = workshop.fleet.try_take(offer.backend, asked.request)
         backend = workshop.fleet.backend(place) if place is not None else None
@@ -250,7 +258,7 @@ class Dispatcher:
             return False
         except BaseException:
             workshop.fleet.forget(place, asked.id)
-            await asyncio.shield(workshop.fleet.give_back(place))
+            await workshop.fleet.give_back(place)
             raise
         self._follow(job, offer, backend, place)
         workshop.events.publish(StateChanged(job.id, target))
