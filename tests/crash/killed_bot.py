@@ -8,7 +8,7 @@ handler runs, no buffer is flushed. With ``never`` it is the real bot. Polls com
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,14 +17,19 @@ from backends.comfyui import ComfyUIBackend
 from backends.limiter import Pace
 from backends.runware import RunwareBackend
 from backends.wavespeed import WaveSpeedBackend
+from db import commits, database
+from db.commits import Part
+from db.connection import ThreadConnection
 from db.database import Database, Transaction
 from db.jobs import JobStore
 from domain.job import JobState
 
+Work = Callable[[ThreadConnection], Coroutine[Any, Any, Any]]
+
 
 def kill_at(moment: str, source: JobState, target: JobState) -> None:
     """Make this process kill itself at the move from ``source`` to ``target``."""
-    move, transaction = JobStore._move, Database.transaction
+    move, transaction, commit = JobStore._move, Database.transaction, commits.commit_together
     moved = False
 
     async def watched_move(
@@ -43,8 +48,27 @@ def kill_at(moment: str, source: JobState, target: JobState) -> None:
         if moved:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    async def watched_commit(writer: ThreadConnection, parts: Sequence[Part]) -> None:
+        if moment == "before":
+            for part in parts:
+                part.work = _then_killed(part.work, lambda: moved)
+        await commit(writer, parts)
+        if moved:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    database.commit_together = watched_commit  # type: ignore[attr-defined]
     JobStore._move = watched_move  # type: ignore[method-assign,assignment]
     Database.transaction = watched_transaction  # type: ignore[method-assign]
+
+
+def _then_killed(work: Work, has_moved: Callable[[], bool]) -> Work:
+    async def watched(tx: ThreadConnection) -> Any:
+        result = await work(tx)
+        if has_moved():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return watched
 
 
 def poll(pace: Pace) -> None:
