@@ -6,30 +6,17 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import psutil
 
+from tests.ports import free_port
 from tests.worker.conftest import ROOT
 
 STARTING_SECONDS = 600
 """Ray, a proxy, a controller and two torches on two busy cores."""
 TOKEN = "a-token-of-the-cluster-tests"
-
-
-def free_ports() -> tuple[int, int]:
-    """A port for the bot, and one for Ray with the next one free as well."""
-    while True:
-        with socket.socket() as one, socket.socket() as two, socket.socket() as three:
-            one.bind(("127.0.0.1", 0))
-            two.bind(("", 0))
-            try:
-                three.bind(("", two.getsockname()[1] + 1))
-            except (OSError, OverflowError):
-                continue
-            return one.getsockname()[1], two.getsockname()[1]
 
 
 class Machine:
@@ -97,7 +84,9 @@ class Cluster:
     def __init__(self, folder: Path, *, replicas: int = 2, cpus: int | None = None, **settings: str) -> None:
         """``replicas``: so many always; ``settings`` may say otherwise. ``cpus``: room for so many on this machine."""
         self._folder = folder
-        self.port, self._ray_port = free_ports()
+        self.port = free_port()
+        # Ray takes the next one as well.
+        self._ray_port = free_port(together=2)
         self._settings = {
             "EASEL_LOCAL_MODEL": "tiny",
             "EASEL_CLUSTER_MIN_REPLICAS": str(replicas),
