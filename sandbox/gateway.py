@@ -22,6 +22,9 @@ from sandbox.model import Json
 from sandbox.world import World
 
 HEARTBEAT_MS = 41_250
+ROUND_TRIP_SECONDS = 0.05
+"""Until a heartbeat is answered. discord.py notes when it sent one a moment after it did: an answer that comes before,
+as on loopback it can, looks like one to the heartbeat before it, and is warned of as 41 s late."""
 KEPT_EVENTS = 5_000
 PRIVILEGED = Intent.GUILD_MEMBERS | Intent.GUILD_PRESENCES | Intent.MESSAGE_CONTENT
 MOST_GUILDS_PER_SHARD = 2_500
@@ -210,7 +213,7 @@ class Gateway:
                     await socket.close(code=4002, message=b"Decode error")
                     break
                 if op == 1:
-                    connection.send({"op": 11})
+                    asyncio.get_running_loop().call_later(ROUND_TRIP_SECONDS, connection.send, {"op": 11})
                 elif op == 2 and session is not None:
                     await socket.close(code=4005, message=b"Already authenticated")
                 elif op == 2:
