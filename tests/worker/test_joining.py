@@ -8,7 +8,7 @@ import pytest
 from backends.worker import cluster
 from config.settings import Settings
 from domain.errors import OperatorError
-from tests.worker.cluster import free_ports
+from tests.ports import free_port
 from tests.worker.conftest import ROOT
 
 SETTINGS = Settings.model_validate({"easel_worker_token": "the-first-machine's"})
@@ -39,7 +39,7 @@ def test_the_first_machines_token_is_needed() -> None:
 
 def test_a_cluster_that_does_not_come_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "START_SECONDS", 0.0)
-    port, _ = free_ports()
+    port = free_port()
     with pytest.raises(OperatorError) as raised:
         cluster.join_cluster(SETTINGS, ROOT, f"127.0.0.1:{port}")
     assert f"nobody listens at 127.0.0.1:{port}" in str(raised.value.parameters["problem"])
